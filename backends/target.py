@@ -1,0 +1,120 @@
+"""Targets: a model at a host, with everything that routing, pricing and calling need to know.
+
+Promises: values are immutable and built once per configuration. Prices are exact integers.
+Loading them from data is :mod:`backends.catalogue`; the arithmetic is :mod:`backends.pricing`.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from backends.wire.prompt import WireFormat
+
+Adapter = Literal["gpt", "claude", "gemini", "sglang", "longtail"]
+Boundary = Literal["self_hosted", "external"]
+Capability = Literal[
+    "tools", "parallel_tools", "images", "audio", "documents", "json_schema", "reasoning", "seed",
+    "logprobs", "system", "stream", "choices",
+]
+
+
+class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What tokens cost: integers of nano-dollars per million tokens.
+
+    None means "not priced apart": cache reads and writes then cost the input rate and reasoning
+    the output rate.
+    """
+
+    input: int
+    output: int
+    cache_read: int | None = None
+    cache_write: int | None = None
+    cache_write_1h: int | None = None
+
+
+class Tier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Rates for the whole request once its input is longer than ``above_input_tokens``."""
+
+    above_input_tokens: int
+    rates: Rates
+
+
+class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Rates with their validity (aware UTC, end exclusive), tiers in rising order, and source."""
+
+    rates: Rates
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
+    tiers: tuple[Tier, ...] = ()
+    source: str = ""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A model at a host.
+
+    ``name`` is unique (``anthropic/claude-opus-5-5``), ``provider`` our word for the host
+    (``openai``, ``anthropic``, ``gemini``, ``sglang``, ``simulator``, or LiteLLM's name),
+    ``model`` what the host is asked for, ``endpoint`` the :class:`Endpoint` by name.
+    ``prices`` empty means unknown (never zero); ``is_free`` must be said explicitly.
+    ``quality`` is 0..1 or None (unmeasured). ``image_tokens_max`` bounds what one image costs.
+    """
+
+    name: str
+    provider: str
+    adapter: Adapter
+    format: WireFormat
+    model: str
+    endpoint: str
+    boundary: Boundary
+    region: str
+    capabilities: frozenset[str]
+    context_tokens_max: int
+    output_tokens_max: int
+    prices: tuple[Price, ...] = ()
+    is_free: bool = False
+    aliases: tuple[str, ...] = ()
+    quality: float | None = None
+    image_tokens_max: int = 3000
+    retention_days: int | None = None
+    trains_on_inputs: bool | None = None
+    description: str = ""
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """Where and as whom a host is called; the only source of outbound addresses.
+
+    ``base_urls``: one or, for replicas of a cluster, several. ``credential`` is the API key; its
+    value never shows in a repr.
+    """
+
+    name: str
+    base_urls: tuple[str, ...]
+    credential: "Secret | None" = None
+    timeout_seconds: float = 600.0
+    connect_timeout_seconds: float = 5.0
+    extra_headers: tuple[tuple[str, str], ...] = ()
+
+
+class Secret:
+    """Text that never shows by accident: ``repr`` and ``str`` hide it, :meth:`reveal` gives it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The secret itself; call it only where it goes on the wire."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)

@@ -1,0 +1,83 @@
+"""The internal answer: a short stream of events that every target format parses into.
+
+A plain (not streamed) translated answer is the fold of the same events. Events are slotted and not
+frozen: they are made per chunk, and freezing costs about three times as much to make.
+Order: ``Start``, then any of the deltas, ``Finish`` once per choice, ``Usage`` inside ``End`` last.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from backends.wire.usage import Usage
+
+FinishReason = Literal[
+    "stop", "length", "content_filter", "tool_call", "refusal", "pause", "error"
+]
+
+
+class Start(msgspec.Struct, tag="start"):
+    """The provider began to answer."""
+
+    response_id: str
+    response_model: str
+    created_at: int
+
+
+class TextDelta(msgspec.Struct, tag="text"):
+    """More visible text of one choice."""
+
+    text: str
+    choice: int = 0
+
+
+class ReasoningDelta(msgspec.Struct, tag="reasoning"):
+    """More visible thinking, or its opaque ``signature``."""
+
+    text: str
+    signature: str | None = None
+    issuer: str | None = None
+    is_redacted: bool = False
+    choice: int = 0
+
+
+class RefusalDelta(msgspec.Struct, tag="refusal"):
+    """More of the model's refusal text."""
+
+    text: str
+    choice: int = 0
+
+
+class CallStart(msgspec.Struct, tag="call_start"):
+    """A tool call begins; ``index`` counts the calls of one choice from 0."""
+
+    index: int
+    id: str
+    name: str
+    signature: str | None = None
+    choice: int = 0
+
+
+class CallDelta(msgspec.Struct, tag="call_delta"):
+    """More of a call's arguments, as a piece of JSON text."""
+
+    index: int
+    arguments: str
+    choice: int = 0
+
+
+class Finish(msgspec.Struct, tag="finish"):
+    """One choice is done; ``raw`` is the provider's own word."""
+
+    reason: FinishReason
+    raw: str
+    choice: int = 0
+
+
+class End(msgspec.Struct, tag="end"):
+    """The provider's own end of the answer; without it a stream was cut."""
+
+    usage: Usage | None
+
+
+Event = Start | TextDelta | ReasoningDelta | RefusalDelta | CallStart | CallDelta | Finish | End

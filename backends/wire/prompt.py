@@ -1,0 +1,144 @@
+"""The internal request: what every client format parses into and every target format is rendered from.
+
+Promises: values are immutable; opaque material (signatures, arguments, schemas) is kept byte for byte;
+members that a codec does not know are kept by name in ``unknown``.
+Does not validate against any provider; the codecs do. Next: :mod:`backends.wire.events`.
+"""
+
+from typing import Literal
+
+import msgspec
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+"""Any JSON value; used at the wire only."""
+
+WireFormat = Literal["openai-chat", "openai-responses", "anthropic-messages", "gemini"]
+Role = Literal["system", "developer", "user", "assistant", "tool"]
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+
+
+class Text(msgspec.Struct, frozen=True, tag="text"):
+    """Plain text of a message."""
+
+    text: str
+
+
+class Media(msgspec.Struct, frozen=True, tag="media"):
+    """An image, a piece of audio or a document: inline (``data``, base64 text) or by ``url``.
+
+    ``media_type`` is an IANA type such as ``image/png``; ``detail`` is OpenAI's image detail.
+    """
+
+    kind: Literal["image", "audio", "document"]
+    media_type: str | None = None
+    data: str | None = None
+    url: str | None = None
+    name: str | None = None
+    detail: str | None = None
+
+
+class ToolCall(msgspec.Struct, frozen=True, tag="tool_call"):
+    """A call that the model made; ``arguments`` is JSON text exactly as it came (may be ``""``)."""
+
+    id: str
+    name: str
+    arguments: str
+    signature: str | None = None
+
+
+class ToolResult(msgspec.Struct, frozen=True, tag="tool_result"):
+    """What a tool gave back. ``name`` is resolved from the call where the format lacks it."""
+
+    call_id: str
+    content: tuple["Text | Media", ...]
+    name: str | None = None
+    is_error: bool = False
+
+
+class Reasoning(msgspec.Struct, frozen=True, tag="reasoning"):
+    """Visible thinking and the opaque signature that only its ``issuer`` may get back."""
+
+    text: str
+    signature: str | None = None
+    issuer: str | None = None
+    is_redacted: bool = False
+
+
+class Refusal(msgspec.Struct, frozen=True, tag="refusal"):
+    """The model's own words of refusal."""
+
+    text: str
+
+
+Part = Text | Media | ToolCall | ToolResult | Reasoning | Refusal
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One turn: who speaks and what, in order."""
+
+    role: Role
+    parts: tuple[Part, ...]
+    name: str | None = None
+
+
+class Tool(msgspec.Struct, frozen=True):
+    """A function that the model may call; ``parameters`` is its JSON Schema as JSON text."""
+
+    name: str
+    description: str | None = None
+    parameters: bytes | None = None
+    is_strict: bool | None = None
+
+
+class ToolChoice(msgspec.Struct, frozen=True):
+    """``auto``, ``none``, ``required`` (any tool) or ``named`` (``name``)."""
+
+    mode: Literal["auto", "none", "required", "named"]
+    name: str | None = None
+
+
+class OutputSchema(msgspec.Struct, frozen=True):
+    """Structured output: any JSON object (``schema`` is None) or a JSON Schema as JSON text."""
+
+    schema: bytes | None = None
+    name: str = "answer"
+    description: str | None = None
+    is_strict: bool | None = None
+
+
+class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How tokens are drawn; None is "not said"."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+
+
+class Prompt(msgspec.Struct, frozen=True):
+    """One request, independent of the format it came in.
+
+    ``raw`` are the client's own bytes. ``unknown`` holds members the codec does not model, as JSON
+    text by name: they pass through where formats match and are scanned like text.
+    ``output_tokens_max`` is the cap that the client asked for, ``choices`` is OpenAI's ``n``.
+    ``wants_usage``: the client asked for usage in the stream.
+    """
+
+    format: WireFormat
+    raw: bytes
+    request_model: str
+    messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice | None = None
+    allows_parallel_calls: bool | None = None
+    sampling: Sampling = Sampling()
+    output_tokens_max: int | None = None
+    output_schema: OutputSchema | None = None
+    reasoning_effort: ReasoningEffort | None = None
+    choices: int = 1
+    is_stream: bool = False
+    wants_usage: bool = False
+    unknown: dict[str, bytes] = {}

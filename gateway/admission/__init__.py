@@ -1,0 +1,34 @@
+"""Admission: money is reserved before a call and settled after it; rates are limited; all in one step.
+
+Promises: settled + reserved never passes a hard limit, in any interleaving. A reservation is freed by
+settlement alone, never by time. Two implementations, one interface, one suite of tests:
+:mod:`gateway.admission.memory` for one process, :mod:`gateway.admission.redis` for many.
+"""
+
+from gateway.admission.memory import MemoryAdmission
+from gateway.admission.redis import RedisAdmission
+from gateway.admission.seam import (
+    Admission,
+    AdmissionDown,
+    Ask,
+    Denied,
+    Grant,
+    Limit,
+    Reservation,
+    Seed,
+    window_of,
+)
+
+__all__ = [
+    "Admission",
+    "AdmissionDown",
+    "Ask",
+    "Denied",
+    "Grant",
+    "Limit",
+    "MemoryAdmission",
+    "RedisAdmission",
+    "Reservation",
+    "Seed",
+    "window_of",
+]

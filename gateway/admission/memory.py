@@ -1,0 +1,93 @@
+"""Admission for one process: the same rules as the Redis twin, in dictionaries.
+
+Atomic because nothing between the check and the reservation awaits. Does not survive the process:
+at the next start every window is seeded from SQL, where replay has booked what was in doubt.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.admission.seam import Ask, Denied, Grant, Reservation, Seed, rate_window, window_of
+
+
+@dataclass(slots=True)
+class _Account:
+    spent: int
+    reserved: int = 0
+
+
+class MemoryAdmission:
+    """Budgets and rates of one process. ``find_cached`` answers from the in-process cache."""
+
+    def __init__(self, seed: Seed, find_cached: Callable[[bytes, float], bytes | None]) -> None:
+        self._seed = seed
+        self._find_cached = find_cached
+        self._accounts: dict[str, _Account] = {}
+        self._open: dict[str, Reservation] = {}
+        self._rates: dict[str, int] = {}
+        self._rate_minute = 0
+        self._seeding = asyncio.Lock()
+
+    async def admit(self, ask: Ask) -> Grant | Denied:
+        """See :class:`gateway.admission.seam.Admission`."""
+        if ask.requests_per_minute is not None:
+            denied = self._count(ask, ask.requests_per_minute)
+            if denied is not None:
+                return denied
+        if ask.cache_key is not None:
+            cached = self._find_cached(ask.cache_key, ask.now)
+            if cached is not None:
+                return Grant(cached=cached)
+        if not ask.limits:
+            return Grant()
+        windows = tuple(window_of(limit, ask.now) for limit in ask.limits)
+        missing = [window for window in windows if window not in self._accounts]
+        if missing:
+            await self._load(missing)
+        return self._reserve(ask, windows)
+
+    def _reserve(self, ask: Ask, windows: tuple[str, ...]) -> Grant | Denied:
+        for window, limit in zip(windows, ask.limits, strict=True):
+            account = self._accounts[window]
+            taken = account.spent + account.reserved
+            if taken + ask.amount_nanousd > limit.limit_nanousd:
+                return Denied("budget_exhausted", window, limit.limit_nanousd, taken)
+        for window in windows:
+            self._accounts[window].reserved += ask.amount_nanousd
+        reservation = Reservation(ask.request_id, ask.organisation_id, windows, ask.amount_nanousd)
+        self._open[ask.request_id] = reservation
+        return Grant(reservation)
+
+    def _count(self, ask: Ask, limit: int) -> Denied | None:
+        window, left = rate_window(ask.rate_scope, ask.now)
+        minute = int(ask.now // 60)
+        if minute != self._rate_minute:
+            self._rates.clear()
+            self._rate_minute = minute
+        count = self._rates.get(window, 0)
+        if count >= limit:
+            return Denied("rate_limited", window, limit, count, left)
+        self._rates[window] = count + 1
+        return None
+
+    async def _load(self, windows: list[str]) -> None:
+        async with self._seeding:
+            missing = [window for window in windows if window not in self._accounts]
+            if missing:
+                booked = await self._seed(missing)
+                for window in missing:
+                    self._accounts.setdefault(window, _Account(booked.get(window, 0)))
+
+    async def settle(self, reservation: Reservation, spent_nanousd: int) -> None:
+        """See :class:`gateway.admission.seam.Admission`."""
+        held = self._open.pop(reservation.request_id, None)
+        if held is None:
+            return
+        for window in held.windows:
+            account = self._accounts[window]
+            account.reserved -= held.amount_nanousd
+            account.spent += spent_nanousd
+
+    async def close(self) -> None:
+        """Nothing to let go of."""

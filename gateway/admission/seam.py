@@ -1,0 +1,103 @@
+"""The words of admission: what is asked, what is granted, what is denied."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Literal, Protocol
+
+import msgspec
+
+Period = Literal["day", "month", "total"]
+
+LIMIT_NANOUSD_MAX = 9_000_000 * 10**9
+"""Nine million dollars: Redis scripts compare doubles, which hold integers exactly up to 2^53."""
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """A hard budget: at most ``limit_nanousd`` in each ``period`` (UTC) of ``scope`` (``key:ID``)."""
+
+    scope: str
+    period: Period
+    limit_nanousd: int
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """One request that wants in.
+
+    ``amount_nanousd`` is its worst case, reserved in every limit. ``rate_scope`` is counted against
+    ``requests_per_minute`` when that is given. ``cache_key`` is looked up in the same step; a hit
+    reserves nothing. ``now`` is seconds since the epoch.
+    """
+
+    request_id: str
+    organisation_id: str
+    now: float
+    limits: tuple[Limit, ...] = ()
+    amount_nanousd: int = 0
+    rate_scope: str = ""
+    requests_per_minute: int | None = None
+    cache_key: bytes | None = None
+
+
+class Reservation(msgspec.Struct, frozen=True):
+    """Money held for one request in ``windows`` (``scope|period|start``) until it is settled."""
+
+    request_id: str
+    organisation_id: str
+    windows: tuple[str, ...]
+    amount_nanousd: int
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """Admitted; ``reservation`` is None where no hard limit stands, or on a cache hit."""
+
+    reservation: Reservation | None = None
+    cached: bytes | None = None
+
+
+class Denied(msgspec.Struct, frozen=True):
+    """Not admitted. ``window`` and the amounts say which budget has how much left."""
+
+    kind: Literal["budget_exhausted", "rate_limited"]
+    window: str
+    limit: int = 0
+    taken: int = 0
+    retry_after_seconds: float = 0.0
+
+
+class AdmissionDown(Exception):
+    """The store of budgets did not answer; nothing was reserved for certain, nothing may leave."""
+
+
+Seed = Callable[[Sequence[str]], Awaitable[dict[str, int]]]
+"""Windows → nano-dollars already booked in SQL (everything journalled before the call included)."""
+
+
+class Admission(Protocol):
+    """Reserve before, settle after."""
+
+    async def admit(self, ask: Ask) -> Grant | Denied:
+        """Check every limit, reserve in all or in none, look the cache up. Raises AdmissionDown."""
+        ...
+
+    async def settle(self, reservation: Reservation, spent_nanousd: int) -> None:
+        """Free the reservation and book what was spent; a second call changes nothing."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+def window_of(limit: Limit, now: float) -> str:
+    """``scope|period|start``: the window of ``limit`` at ``now``; starts are UTC dates."""
+    if limit.period == "total":
+        return f"{limit.scope}|total|"
+    date = datetime.fromtimestamp(now, UTC)
+    start = date.strftime("%Y-%m-%d" if limit.period == "day" else "%Y-%m")
+    return f"{limit.scope}|{limit.period}|{start}"
+
+
+def rate_window(scope: str, now: float) -> tuple[str, float]:
+    """The minute that a request counts in, and the seconds until the next one."""
+    minute = int(now // 60)
+    return f"{scope}|minute|{minute}", (minute + 1) * 60 - now

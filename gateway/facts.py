@@ -1,0 +1,142 @@
+"""The one bridge from a prompt, its principal and the catalogue to what policy may look at.
+
+Promises: every text of the prompt becomes a segment (messages, names, tool definitions, arguments,
+results, schemas and members nobody modelled), so that what is sent has been looked at.
+"""
+
+from collections.abc import Sequence
+
+from backends.target import Target
+from backends.wire.prompt import Media, Message, Part, Prompt, Reasoning, Refusal, Text, ToolCall, ToolResult
+from gateway.errors import refuse
+from policies.facts import DATA_CLASSES, DataClass, Segment, TargetFacts
+
+HEADER_DATA_CLASS = "x-data-class"
+
+
+def segments(prompt: Prompt) -> list[Segment]:
+    """Every text of the prompt, in order; kinds and roles as :class:`Segment` names them."""
+    found: list[Segment] = []
+    for message in prompt.messages:
+        if message.name:
+            found.append(Segment(message.role, "name", message.name))
+        for part in message.parts:
+            _part_segments(message, part, found)
+    for tool in prompt.tools:
+        text = tool.name if tool.description is None else f"{tool.name}\n{tool.description}"
+        found.append(Segment("tool", "tool_definition", text))
+        if tool.parameters is not None:
+            found.append(Segment("tool", "tool_definition", _as_text(tool.parameters)))
+    if prompt.output_schema is not None:
+        schema = prompt.output_schema
+        found.append(Segment("tool", "other", f"{schema.name}\n{schema.description or ''}"))
+        if schema.schema is not None:
+            found.append(Segment("tool", "other", _as_text(schema.schema)))
+    found.extend(Segment("user", "other", stop) for stop in prompt.sampling.stop)
+    found.extend(Segment("user", "other", _as_text(raw)) for raw in prompt.unknown.values())
+    return found
+
+
+def _as_text(raw: bytes) -> str:
+    """JSON text with its escapes undone where it has any: what a detector has to see."""
+    text = raw.decode("utf-8", "replace")
+    return text if "\\" not in text else f"{text}\n{unescape_json(text)}"
+
+
+def unescape_json(text: str) -> str:
+    """``text`` with JSON string escapes replaced by what they stand for; never raises."""
+    out: list[str] = []
+    at = 0
+    simple = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", '"': '"', "/": "/", "\\": "\\"}
+    while (found := text.find("\\", at)) >= 0 and found + 1 < len(text):
+        out.append(text[at:found])
+        mark = text[found + 1]
+        if mark == "u" and _is_hex(text[found + 2 : found + 6]):
+            out.append(chr(int(text[found + 2 : found + 6], 16)))
+            at = found + 6
+        else:
+            out.append(simple.get(mark, mark))
+            at = found + 2
+    out.append(text[at:])
+    return "".join(out)
+
+
+def _is_hex(digits: str) -> bool:
+    return len(digits) == 4 and all(digit in "0123456789abcdefABCDEF" for digit in digits)
+
+
+def _part_segments(message: Message, part: Part, found: list[Segment]) -> None:
+    role = message.role
+    if isinstance(part, Text | Refusal):
+        found.append(Segment(role, "text", part.text))
+    elif isinstance(part, ToolCall):
+        found.append(Segment(role, "name", part.name))
+        found.append(Segment(role, "tool_call", part.arguments))
+        if "\\" in part.arguments:
+            found.append(Segment(role, "tool_call", unescape_json(part.arguments)))
+    elif isinstance(part, ToolResult):
+        found.extend(
+            Segment(role, "tool_result", inner.text) for inner in part.content if isinstance(inner, Text)
+        )
+    elif isinstance(part, Reasoning):
+        found.append(Segment(role, "reasoning", part.text))
+    else:
+        found.extend(Segment(role, "name", text) for text in (part.name, part.url) if text)
+
+
+def media_of(prompt: Prompt) -> list[Media]:
+    """Every image, audio and document of the prompt, also inside tool results."""
+    found: list[Media] = []
+    for message in prompt.messages:
+        for part in message.parts:
+            if isinstance(part, Media):
+                found.append(part)
+            elif isinstance(part, ToolResult):
+                found.extend(inner for inner in part.content if isinstance(inner, Media))
+    return found
+
+
+def needs_of(prompt: Prompt, media: Sequence[Media]) -> frozenset[str]:
+    """The capabilities without which a target cannot take the prompt."""
+    needs: set[str] = {f"{item.kind}s" if item.kind != "audio" else "audio" for item in media}
+    if prompt.tools:
+        needs.add("tools")
+    if prompt.output_schema is not None and prompt.output_schema.schema is not None:
+        needs.add("json_schema")
+    if prompt.choices > 1:
+        needs.add("choices")
+    return frozenset(needs)
+
+
+def raise_class(base: DataClass, asked: str | None) -> DataClass:
+    """The higher of the key's class and the caller's. Raises ``Refused`` for an unknown class."""
+    if asked is None:
+        return base
+    wanted = asked.strip().lower()
+    for known in DATA_CLASSES:
+        if known == wanted:
+            return known if DATA_CLASSES.index(known) > DATA_CLASSES.index(base) else base
+    raise refuse(
+        "invalid_request",
+        f"unknown data class `{asked[:40]}` in header `{HEADER_DATA_CLASS}`; it is one of "
+        + ", ".join(DATA_CLASSES),
+        code="invalid_value",
+        param=HEADER_DATA_CLASS,
+    )
+
+
+def target_facts(target: Target) -> TargetFacts:
+    """A target as policy sees it."""
+    return TargetFacts(
+        name=target.name,
+        provider=target.provider,
+        model=target.model,
+        boundary=target.boundary,
+        region=target.region,
+        capabilities=target.capabilities,
+        context_tokens_max=target.context_tokens_max,
+        output_tokens_max=target.output_tokens_max,
+        quality=target.quality,
+        retention_days=target.retention_days,
+        trains_on_inputs=target.trains_on_inputs,
+    )

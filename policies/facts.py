@@ -1,0 +1,121 @@
+"""What a decision may look at: frozen values, filled by the gateway, nothing else.
+
+Promises: no I/O, no clock, no randomness; everything here can be stored and decided again later.
+"""
+
+from typing import Literal
+
+import msgspec
+
+DataClass = Literal["public", "internal", "confidential", "restricted"]
+DATA_CLASSES: tuple[DataClass, ...] = ("public", "internal", "confidential", "restricted")
+"""In rising order: a caller may raise the class, never lower it."""
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """A piece of text of the prompt: who said it, what kind of part it stood in, the text."""
+
+    role: str
+    kind: Literal["text", "tool_definition", "tool_call", "tool_result", "reasoning", "name", "other"]
+    text: str
+
+
+class Detection(msgspec.Struct, frozen=True):
+    """What the detectors found: atomic types (``pii.email``, ``secret.aws_key``).
+
+    ``unknown`` are the types that a failed or exhausted detector could have set. ``unscannable``
+    are the kinds of content that nobody could look into (``image``, ``audio``, ``document``).
+    ``detectors`` is the version of the rule set.
+    """
+
+    found: frozenset[str] = frozenset()
+    unknown: frozenset[str] = frozenset()
+    unscannable: frozenset[str] = frozenset()
+    detectors: str = ""
+
+
+class TargetFacts(msgspec.Struct, frozen=True):
+    """A target as policy sees it; fixed until the catalogue changes."""
+
+    name: str
+    provider: str
+    model: str
+    boundary: Literal["self_hosted", "external"]
+    region: str
+    capabilities: frozenset[str]
+    context_tokens_max: int
+    output_tokens_max: int
+    quality: float | None = None
+    retention_days: int | None = None
+    trains_on_inputs: bool | None = None
+
+
+class Quote(msgspec.Struct, frozen=True):
+    """One target's numbers for one request: exact integers of nano-dollars and seconds.
+
+    ``worst_case_nanousd`` None: there is no bound (unknown price). ``is_healthy`` False with
+    ``unhealthy_reason`` when a breaker is open.
+    """
+
+    expected_cost_nanousd: int | None
+    worst_case_nanousd: int | None
+    expected_ttft_seconds: float | None = None
+    is_healthy: bool = True
+    unhealthy_reason: str = ""
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """The request as policy sees it.
+
+    ``needs`` are capabilities that the request cannot do without (``tools``, ``images``, …).
+    ``input_tokens_estimate`` and ``output_tokens_max`` are tokens. ``now`` is seconds since the
+    epoch (UTC). ``needs_bound``: a hard budget stands behind the request, so that a target without a
+    worst case is struck (``price``). ``prefer`` is what the model name asked for: ``auto:cheap`` → ``cheap``.
+    """
+
+    organisation: str
+    team: str
+    key: str
+    residency: str
+    data_class: DataClass
+    detection: Detection
+    request_model: str
+    prefer: Literal["policy", "cheap", "best", "private"]
+    needs: frozenset[str]
+    is_stream: bool
+    input_tokens_estimate: int
+    output_tokens_max: int | None
+    now: float
+    needs_bound: bool = False
+
+
+class Struck(msgspec.Struct, frozen=True):
+    """A target that may not be used and why. ``by``: ``constraint`` (hard), ``capability``,
+    ``context``, ``health``, ``unscannable``, ``price`` (no bound where one is needed)."""
+
+    target: str
+    by: Literal["constraint", "capability", "context", "health", "unscannable", "price"]
+    constraint: str = ""
+    reason: str = ""
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A target that may be used, in order of preference, and why it stands where it stands."""
+
+    target: str
+    reason: str
+    expected_cost_nanousd: int | None = None
+    worst_case_nanousd: int | None = None
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """The result: ordered targets, struck targets, the labels, and which policy said so."""
+
+    policy: str
+    labels: frozenset[str]
+    unknown_labels: frozenset[str]
+    kept: tuple[Kept, ...]
+    struck: tuple[Struck, ...]
+    attempts_max: int = 3
+    relaxed: tuple[str, ...] = ()
+    caches_sampled: bool = False
