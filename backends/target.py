@@ -96,6 +96,30 @@ class Endpoint(msgspec.Struct, frozen=True):
     extra_headers: tuple[tuple[str, str], ...] = ()
 
 
+Engine = Literal["sglang", "sglang-router", "vllm", "ollama", "lmstudio", "simulator", "openai"]
+"""What answers at a self-hosted address; ``openai`` is "speaks the format, name unknown"."""
+
+
+class ServedModel(msgspec.Struct, frozen=True):
+    """One model that a self-hosted server lists; ``context_tokens_max`` is None where not said."""
+
+    id: str
+    context_tokens_max: int | None = None
+
+
+class SelfHosted(msgspec.Struct, frozen=True):
+    """One self-hosted service as found: replicas at ``base_urls`` that serve the same models.
+
+    ``name`` is unique among those found (``sglang``, ``ollama``, ``sglang-2``); ``base_urls`` are
+    origins without ``/v1`` (``http://127.0.0.1:30000``); ``models`` is never empty.
+    """
+
+    name: str
+    engine: Engine
+    base_urls: tuple[str, ...]
+    models: tuple[ServedModel, ...]
+
+
 class Secret:
     """Text that never shows by accident: ``repr`` and ``str`` hide it, :meth:`reveal` gives it."""
 
