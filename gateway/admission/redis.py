@@ -89,10 +89,8 @@ class RedisAdmission:
 
     async def settle(self, reservation: Reservation, spent_nanousd: int) -> None:
         """See :class:`gateway.admission.seam.Admission`."""
-        prefix = _prefix(reservation.organisation_id)
-        keys = [prefix + "held|" + reservation.request_id]
-        keys.extend(prefix + window for window in reservation.windows)
-        await self._call(self._settle, keys, [spent_nanousd])
+        held = _prefix(reservation.organisation_id) + "held|" + reservation.request_id
+        await self._call(self._settle, [held], [spent_nanousd])
 
     async def _call(
         self, script: _Script, keys: Sequence[str | bytes], args: Sequence[str | int]

@@ -1,12 +1,12 @@
--- Settle one reservation: free what it holds, book what was spent. A second call finds nothing.
--- KEYS[1] reservation, KEYS[2..] its windows   ARGV[1] spent
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-for i = 2, #KEYS do
-  local held = redis.call('HGET', KEYS[1], KEYS[i])
-  if held then
-    redis.call('HINCRBY', KEYS[i], 'reserved', '-' .. held)
-    redis.call('HINCRBY', KEYS[i], 'spent', ARGV[1])
-  end
+-- Settle one reservation: free what it holds in every window, book what was spent. A second call finds
+-- nothing. The windows are read from the reservation itself, so that whoever replays a dead worker's
+-- journal can settle with the request's id alone; all of them share the organisation's slot.
+-- KEYS[1] reservation   ARGV[1] spent
+local held = redis.call('HGETALL', KEYS[1])
+if #held == 0 then return 0 end
+for i = 1, #held, 2 do
+  redis.call('HINCRBY', held[i], 'reserved', '-' .. held[i + 1])
+  redis.call('HINCRBY', held[i], 'spent', ARGV[1])
 end
 redis.call('DEL', KEYS[1])
 return 1

@@ -1,0 +1,1 @@
+"""The server: owns I/O, time, identity and money. Read :mod:`gateway.pipeline` first."""

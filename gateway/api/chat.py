@@ -1,0 +1,68 @@
+"""``POST /v1/chat/completions``: the hot endpoint, a bare ASGI callable."""
+
+import asyncio
+
+from backends.wire import openai_chat
+from backends.wire.failure import Failure
+from backends.wire.prompt import Prompt, WireFormat
+from gateway.api.asgi import AsgiBody, AsgiReply, Receive, Scope, Send, wait_for_disconnect
+from gateway.arrival import Arrival
+from gateway.pipeline import Pipeline
+
+
+class OpenAIChat:
+    """OpenAI Chat Completions as a client format."""
+
+    name: WireFormat = "openai-chat"
+
+    def parse_request(self, raw: bytes) -> Prompt:
+        """See :class:`gateway.arrival.ClientFormat`."""
+        return openai_chat.parse_request(raw)
+
+    def render_failure(self, failure: Failure, request_id: str) -> tuple[int, bytes]:
+        """See :class:`gateway.arrival.ClientFormat`."""
+        return openai_chat.render_failure(failure, request_id)
+
+    def read_token(self, arrival: Arrival) -> bytes | None:
+        """``Authorization: Bearer KEY``, as every OpenAI client sends it."""
+        value = arrival.find_header(b"authorization")
+        if value is None or value[:7].lower() != b"bearer ":
+            return None
+        return value[7:].strip()
+
+
+class ChatCompletions:
+    """The endpoint. A client that hangs up cancels its request, which then books what was used."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._format = OpenAIChat()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        headers = scope["headers"]
+        arrival = Arrival(self._format, headers, AsgiBody(headers, receive))
+        work = asyncio.current_task()
+        watcher: asyncio.Task[None] | None = None
+
+        def watch() -> None:
+            nonlocal watcher
+            watcher = asyncio.ensure_future(wait_for_disconnect(receive))
+            watcher.add_done_callback(hang_up)
+
+        def hang_up(done: asyncio.Task[None]) -> None:
+            if work is not None and not done.cancelled():
+                work.cancel()
+
+        try:
+            await self._pipeline.run(arrival, AsgiReply(send), watch)
+        except asyncio.CancelledError:
+            # Ours: the client is gone and everything is booked. A shutdown cancels from outside.
+            if watcher is None or not watcher.done():
+                raise
+            if work is not None:
+                work.uncancel()
+        finally:
+            if watcher is not None and not watcher.done():
+                watcher.remove_done_callback(hang_up)
+                watcher.cancel()

@@ -1,0 +1,390 @@
+"""The calls of one request, target by target: send, relay, book.
+
+Promises: no byte leaves without a journalled intent and a verdict over exactly these bytes; every
+intent is settled, whatever happens; the next target is tried only while the client has seen nothing;
+an answer is booked before its last byte goes out. What a call that was cut short may have cost is
+booked at an upper bound, never at zero.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from backends.adapter import Outbound, Outcome, ProviderAdapter
+from backends.pricing import price_usage
+from backends.target import Target
+from backends.transport import TransportError, Upstream
+from backends.wire.failure import Failure, WireError
+from backends.wire.usage import NOTHING_USED, Usage
+from backends.wire.verdict import Verdict, digest_body
+from gateway.arrival import Header, Reply
+from gateway.case import Case, Ending
+from gateway.ledger import AttemptRow
+from gateway.reservations import Hold
+from gateway.services import Services
+from policies.facts import Kept
+
+ERROR_BYTES_MAX = 256 * 1024
+"""More of a provider's error body is not read."""
+DRAIN_SECONDS = 1.0
+"""How long a finished stream may take to close before its connection is dropped."""
+IN_FLIGHT_TOKENS = 64
+"""Tokens that a provider may still have made while our hang-up was on its way to it."""
+MOVES_ON = frozenset(
+    {"upstream_failed", "upstream_timeout", "overloaded", "rate_limited", "context_too_long"}
+)
+"""Failures after which another target may do better; the others are the client's to mend."""
+RETRY_PAUSE_SECONDS = 0.25
+"""Before the only target that is left is asked a second time."""
+
+
+@dataclass(slots=True)
+class Leg:
+    """One upstream call. ``outcome`` grows while the answer is read."""
+
+    target: Target
+    adapter: ProviderAdapter
+    outbound: Outbound
+    row: AttemptRow
+    outcome: Outcome
+    is_settled: bool = False
+
+
+class Attempts:
+    """The legs of one request."""
+
+    def __init__(self, services: Services, case: Case, reply: Reply, hold: Hold, ending: Ending) -> None:
+        self._services = services
+        self._case = case
+        self._reply = reply
+        self._hold = hold
+        self._ending = ending
+        self._deadline = (
+            asyncio.get_running_loop().time() + services.settings.request_timeout_seconds
+        )
+        self.kept_chunks: list[bytes] | None = None
+
+    async def run(self) -> Failure | None:
+        """Try the decided targets in order; None when the client has its answer (or its error event).
+
+        Raises ``Refused`` and ``AdmissionDown`` when a further leg finds no budget.
+        """
+        failures: list[Failure] = []
+        for kept in self._legs(failures):
+            leg = self._prepare(kept, failures)
+            if leg is None:
+                continue
+            await self._hold.ensure(self._case, self._ending.attempts)
+            failure = await self._run_leg(leg)
+            if failure is None:
+                return None
+            failures.append(failure)
+            if self._reply.has_started:
+                return failure
+            if failure.kind not in MOVES_ON:
+                return failure
+        return _worst_of(failures)
+
+    def _legs(self, failures: list[Failure]) -> Iterator[Kept]:
+        """Each kept target once; the only one a second time if nothing can have been spent on it."""
+        decision = self._case.decision
+        yield from decision.kept[: decision.attempts_max]
+        alone = len(decision.kept) == 1 and decision.attempts_max > 1
+        if alone and len(failures) == 1 and _is_worth_repeating(failures[0]):
+            yield decision.kept[0]
+
+    def _prepare(self, kept: Kept, failures: list[Failure]) -> Leg | None:
+        case = self._case
+        target = case.routing.get_target(kept.target)
+        adapter = case.routing.adapters[target.adapter]
+        cap = None
+        if case.principal.budgets:
+            cap = case.sizes.output_tokens_max(target) // case.sizes.choices
+        try:
+            outbound = adapter.prepare(case.prompt, target, cap)
+        except WireError as error:
+            failures.append(error.failure)
+            return None
+        if case.is_strict and outbound.dropped:
+            failures.append(_strict_failure(target, outbound.dropped))
+            return None
+        row = AttemptRow(
+            attempt_id=f"{case.request_id}-{self._ending.attempts + 1}",
+            request_id=case.request_id,
+            organisation_id=case.principal.organisation_id,
+            ordinal=self._ending.attempts + 1,
+            target=target.name,
+            provider=target.provider,
+            model=target.model,
+            started_at=self._services.clock.now(),
+            reserved_nanousd=kept.worst_case_nanousd or 0,
+            dropped=outbound.dropped,
+        )
+        return Leg(target, adapter, outbound, row, Outcome(dropped=outbound.dropped))
+
+    async def _run_leg(self, leg: Leg) -> Failure | None:
+        case, services = self._case, self._services
+        verdict = Verdict(
+            digest_body(leg.outbound.body), leg.target.name, case.decision.labels, case.decision.policy
+        )
+        endpoint = case.routing.catalogue.endpoints[leg.target.endpoint]
+        services.journal.intend(leg.row)
+        if services.settings.journal_strict:
+            await services.journal.flushed()
+        self._ending.attempts += 1
+        self._ending.target = leg.target.name
+        upstream: Upstream | None = None
+        try:
+            upstream = await services.transport.send(leg.outbound, verdict, endpoint, self._deadline)
+            if not 200 <= upstream.status < 300:
+                body = await upstream.read(ERROR_BYTES_MAX)
+                failure = leg.adapter.read_failure(upstream.status, upstream.headers, body)
+            elif leg.outbound.is_stream:
+                failure = await self._relay_stream(leg, upstream)
+            else:
+                failure = await self._relay_plain(leg, upstream)
+        except TransportError as error:
+            failure = await self._break_off(leg, error.failure)
+        except WireError as error:
+            failure = error.failure
+        except BaseException:
+            # Cancelled (the client is gone) or a bug: book what may have been used, then let it go on.
+            if upstream is not None:
+                upstream.abort()
+            await self._settle(leg, "interrupted", self._used_until_now(leg), None)
+            raise
+        if failure is not None and upstream is not None:
+            upstream.abort()
+        elif upstream is not None:
+            await upstream.release()
+        if not leg.is_settled:
+            await self._settle_failed(leg, failure)
+        self._note_health(leg, failure)
+        return failure
+
+    async def _relay_plain(self, leg: Leg, upstream: Upstream) -> Failure | None:
+        body = await upstream.read(self._services.settings.answer_bytes_max)
+        answer = leg.adapter.read_answer(self._case.prompt, leg.target, body)
+        leg.outcome = answer.outcome
+        if answer.outcome.failure is not None:
+            return answer.outcome.failure
+        await self._settle(leg, "settled", self._usage_of(leg), None)
+        self._keep(answer.body)
+        headers = self._headers(leg, b"application/json")
+        headers.append((b"x-moegate-cost-usd", render_usd(leg.row.cost_nanousd)))
+        await self._reply.whole(200, headers, answer.body)
+        return None
+
+    async def _relay_stream(self, leg: Leg, upstream: Upstream) -> Failure | None:
+        relay = leg.adapter.open_stream(self._case.prompt, leg.target)
+        leg.outcome = outcome = relay.outcome
+        while chunk := await upstream.next_chunk():
+            out = relay.feed(chunk)
+            if outcome.failure is not None:
+                return await self._end_broken(leg, out)
+            if outcome.is_complete and not leg.is_settled:
+                await self._settle(leg, "settled", self._usage_of(leg), None)
+                self._deadline = min(
+                    self._deadline, asyncio.get_running_loop().time() + DRAIN_SECONDS
+                )
+            if out:
+                await self._send_chunk(leg, out)
+            if outcome.is_complete and not await self._drains(upstream):
+                break
+        tail = relay.finish()
+        if outcome.failure is not None:
+            return await self._end_broken(leg, tail)
+        if not leg.is_settled:
+            await self._settle(leg, "settled", self._usage_of(leg), None)
+        if not self._reply.has_started:
+            await self._reply.begin(200, self._headers(leg, b"text/event-stream; charset=utf-8"))
+        self._keep(tail)
+        await self._reply.end(tail)
+        return None
+
+    async def _drains(self, upstream: Upstream) -> bool:
+        """Whether a finished answer's connection closes in order; if not it is dropped."""
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while await upstream.next_chunk():
+                    pass
+        except (TimeoutError, TransportError):
+            upstream.abort()
+        return False
+
+    async def _send_chunk(self, leg: Leg, out: bytes) -> None:
+        if not self._reply.has_started:
+            clock = self._services.clock
+            self._ending.first_chunk_seconds = clock.monotonic() - self._case.started
+            await self._reply.begin(200, self._headers(leg, b"text/event-stream; charset=utf-8"))
+        self._keep(out)
+        await self._reply.chunk(out)
+
+    async def _end_broken(self, leg: Leg, error_event: bytes) -> Failure | None:
+        """The answer broke: before the first byte the next target may try, after it the client gets
+        its format's error event, which ``error_event`` ends in."""
+        failure = leg.outcome.failure
+        await self._settle_failed(leg, failure)
+        if self._reply.has_started:
+            await self._reply.end(error_event)
+        return failure
+
+    async def _break_off(self, leg: Leg, failure: Failure) -> Failure:
+        """The connection broke. Settles; tells a client that has already seen bytes."""
+        if leg.is_settled:
+            return failure
+        if self._reply.has_started:
+            relay = leg.adapter.open_stream(self._case.prompt, leg.target)
+            event = relay.fail(failure)
+            await self._settle_failed(leg, failure)
+            await self._reply.end(event)
+        return failure
+
+    async def _settle_failed(self, leg: Leg, failure: Failure | None) -> None:
+        if leg.is_settled:
+            return
+        if leg.outcome.usage is not None:
+            await self._settle(leg, "failed", leg.outcome.usage, failure)
+        elif self._reply.has_started:
+            await self._settle(leg, "failed", self._used_until_now(leg), failure)
+        elif failure is not None and failure.may_have_spent:
+            await self._settle(leg, "in_doubt", self._worst_usage(leg), failure)
+        else:
+            await self._settle(leg, "failed", NOTHING_USED, failure)
+
+    async def _settle(self, leg: Leg, state: str, usage: Usage, failure: Failure | None) -> None:
+        """Price, journal, free the reservation: once a leg, in this order."""
+        if leg.is_settled:
+            return
+        leg.is_settled = True
+        services, row, outcome = self._services, leg.row, leg.outcome
+        cost = self._cost(leg, usage, state)
+        row.state = state
+        row.take_usage(usage)
+        row.cost_nanousd = cost
+        row.finish_reason = outcome.finish_reason
+        row.raw_finish_reason = outcome.raw_finish_reason
+        row.response_model = outcome.response_model
+        row.dropped = tuple(dict.fromkeys((*leg.outbound.dropped, *outcome.dropped)))
+        row.ended_at = services.clock.now()
+        if failure is not None:
+            row.failure = failure.kind
+            row.upstream_status = failure.upstream_status
+        services.journal.settle(row)
+        self._ending.cost_nanousd += cost
+        self._ending.dropped = row.dropped
+        services.metrics.count_attempt(
+            leg.target.name, state, usage.input_tokens, usage.output_tokens, cost
+        )
+        await self._hold.settle(cost)
+
+    def _cost(self, leg: Leg, usage: Usage, state: str) -> int:
+        if state == "in_doubt":
+            return leg.row.reserved_nanousd
+        if usage.source == "none":
+            return 0
+        return price_usage(leg.target, usage, self._services.clock.utc()).nanousd
+
+    def _usage_of(self, leg: Leg) -> Usage:
+        """What the provider counted; a complete answer without a count is booked at its bound."""
+        return leg.outcome.usage or self._used_until_now(leg)
+
+    def _used_until_now(self, leg: Leg) -> Usage:
+        """An upper bound of what a call has used when it was cut short.
+
+        Input: the provider's early count if it gave one, else the bound of the text. Output: a token
+        is at least one byte of what was seen, plus what was under way; with hidden reasoning, the cap.
+        """
+        sizes, outcome = self._case.sizes, leg.outcome
+        output_max = sizes.output_tokens_max(leg.target)
+        output = min(output_max, outcome.output_bytes + IN_FLIGHT_TOKENS)
+        if "reasoning" in leg.target.capabilities:
+            output = output_max
+        early = outcome.early_input
+        if early is None:
+            return Usage(self._input_max(leg), output, source="bound")
+        return Usage(
+            early.input_tokens,
+            output,
+            early.cache_read_tokens,
+            early.cache_write_tokens,
+            early.cache_write_1h_tokens,
+            source="bound",
+        )
+
+    def _worst_usage(self, leg: Leg) -> Usage:
+        sizes = self._case.sizes
+        return Usage(self._input_max(leg), sizes.output_tokens_max(leg.target), source="bound")
+
+    def _input_max(self, leg: Leg) -> int:
+        sizes = self._case.sizes
+        return sizes.input_tokens_max + sizes.images * leg.target.image_tokens_max
+
+    def _note_health(self, leg: Leg, failure: Failure | None) -> None:
+        health, now = self._services.health, self._services.clock.now()
+        if failure is None:
+            health.record_success(leg.target.name, now)
+        else:
+            health.record_failure(leg.target.name, failure, now)
+
+    def _keep(self, out: bytes) -> None:
+        if self.kept_chunks is not None and out:
+            self.kept_chunks.append(out)
+
+    def _headers(self, leg: Leg, content_type: bytes) -> list[Header]:
+        case = self._case
+        dropped = tuple(dict.fromkeys((*leg.outbound.dropped, *leg.outcome.dropped)))
+        headers = answer_headers(case, self._ending, leg.target.name, content_type)
+        if dropped:
+            headers.append((b"x-moegate-dropped", ", ".join(dropped).encode("latin-1", "replace")))
+        return headers
+
+
+def answer_headers(case: Case, ending: Ending, target: str, content_type: bytes) -> list[Header]:
+    """The head of an answer: what it is and where it came from."""
+    return [
+        (b"content-type", content_type),
+        (b"x-moegate-request-id", case.request_id.encode()),
+        (b"x-moegate-target", target.encode("latin-1", "replace")),
+        (b"x-moegate-policy", case.decision.policy.encode("latin-1", "replace")),
+        (b"x-moegate-cache", ending.cache.encode()),
+        (b"x-moegate-attempts", b"%d" % ending.attempts),
+    ]
+
+
+def render_usd(nanousd: int) -> bytes:
+    """Nano-dollars as exact decimal dollars: 1_234 → ``0.000001234``."""
+    return b"%d.%09d" % divmod(nanousd, 10**9)
+
+
+def _is_worth_repeating(failure: Failure) -> bool:
+    return (
+        failure.kind in ("upstream_failed", "overloaded")
+        and not failure.may_have_spent
+        and failure.upstream_status not in (401, 403, 404)
+    )
+
+
+def _strict_failure(target: Target, dropped: tuple[str, ...]) -> Failure:
+    return Failure(
+        "invalid_request",
+        f"`{target.name}` cannot carry {', '.join(f'`{name}`' for name in dropped)} and the request "
+        "asks for nothing to be dropped (x-moegate-strict)",
+        code="unsupported_parameter",
+        param=dropped[0],
+    )
+
+
+def _worst_of(failures: list[Failure]) -> Failure:
+    """What the client is told when every leg failed: the last failure, or "try again later" if no
+    target could even be reached."""
+    last = failures[-1]
+    reached = [failure for failure in failures if failure.may_have_spent or failure.upstream_status]
+    if not reached and all(failure.kind == "upstream_failed" for failure in failures):
+        return Failure(
+            "overloaded",
+            "no allowed target can be reached at the moment; try again later",
+            detail=last.detail,
+            retry_after_seconds=5.0,
+        )
+    return last

@@ -1,0 +1,49 @@
+"""One request after everything about it was decided, and how it ended: what the later stages work on."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from backends.wire.failure import Failure
+from backends.wire.prompt import Prompt
+from gateway.arrival import Arrival
+from gateway.identity import Principal
+from gateway.quotes import Sizes
+from gateway.routing import Routing
+from policies.facts import Decision, Facts, Quote
+
+CacheState = Literal["hit", "miss", "off"]
+State = Literal["answered", "cached", "refused", "failed", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A request that was understood and decided. ``received_at`` is seconds since the epoch."""
+
+    request_id: str
+    received_at: float
+    started: float
+    arrival: Arrival
+    principal: Principal
+    prompt: Prompt
+    sizes: Sizes
+    routing: Routing
+    facts: Facts
+    quotes: dict[str, Quote]
+    decision: Decision
+    cache_key: bytes | None
+    reads_cache: bool
+    is_strict: bool
+
+
+@dataclass(slots=True)
+class Ending:
+    """How a request ended; written by the stage that ends it, recorded once."""
+
+    state: State = "failed"
+    failure: Failure | None = None
+    cache: CacheState = "off"
+    target: str | None = None
+    attempts: int = 0
+    cost_nanousd: int = 0
+    first_chunk_seconds: float | None = None
+    dropped: tuple[str, ...] = ()

@@ -1,0 +1,83 @@
+"""What a request would cost and need at each target: the numbers that policy ranks by.
+
+Promises: every amount comes from :mod:`backends.pricing`; a worst case is an upper bound of the bill
+under the output cap that is enforced upstream, or None where there is no such bound.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from backends.health import Health
+from backends.pricing import bound_cost, expected_cost, input_tokens_bound
+from backends.target import Target
+from backends.wire.prompt import Media, Prompt
+from policies.facts import Quote, Segment
+
+OUTPUT_TOKENS_EXPECTED = 400
+"""Median answer of a chat in public traces (Azure LLM inference 2023, conversation: 129 to 415 tokens
+by day); used for ranking only, never for money."""
+IMAGE_TOKENS_EXPECTED = 800
+BYTES_A_TOKEN = 4
+"""English text at 4 bytes a token, the usual estimate; used for ranking only, never for money."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How big a request is. ``input_tokens_max`` bounds its text in every tokenizer."""
+
+    input_tokens_max: int
+    input_tokens_estimate: int
+    images: int
+    output_tokens_asked: int | None
+    choices: int
+
+    def output_tokens_max(self, target: Target) -> int:
+        """The most that ``target`` may answer under the cap that is sent to it, all choices."""
+        asked = self.output_tokens_asked
+        one = target.output_tokens_max if asked is None else min(asked, target.output_tokens_max)
+        return one * self.choices
+
+
+def measure(prompt: Prompt, segments: Sequence[Segment], media: Sequence[Media]) -> Sizes:
+    """The sizes of a prompt.
+
+    The bound takes the JSON body without inline media: UTF-8 text never has more bytes than its JSON
+    form, and a token is at least one byte.
+    """
+    inline = sum(len(item.data) for item in media if item.data)
+    text_bytes = max(0, len(prompt.raw) - inline)
+    characters = sum(len(segment.text) for segment in segments)
+    images = sum(1 for item in media)
+    return Sizes(
+        input_tokens_max=input_tokens_bound(
+            text_bytes, messages=len(prompt.messages), tools=len(prompt.tools)
+        ),
+        input_tokens_estimate=characters // BYTES_A_TOKEN + images * IMAGE_TOKENS_EXPECTED + 1,
+        images=images,
+        output_tokens_asked=prompt.output_tokens_max,
+        choices=prompt.choices,
+    )
+
+
+def quote(target: Target, sizes: Sizes, health: Health, at: datetime, now: float) -> Quote:
+    """The numbers of one target for one request at ``at`` (aware UTC, the same moment as ``now``)."""
+    output_max = sizes.output_tokens_max(target)
+    is_healthy, reason = health.state(target.name, now)
+    return Quote(
+        expected_cost_nanousd=expected_cost(
+            target,
+            input_tokens=sizes.input_tokens_estimate,
+            output_tokens=min(output_max, OUTPUT_TOKENS_EXPECTED * sizes.choices),
+            at=at,
+        ),
+        worst_case_nanousd=bound_cost(
+            target,
+            input_tokens_max=sizes.input_tokens_max,
+            images=sizes.images,
+            output_tokens_max=output_max,
+            at=at,
+        ),
+        is_healthy=is_healthy,
+        unhealthy_reason=reason,
+    )
