@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from backends.adapter import Outbound, Outcome, ProviderAdapter
+from backends.adapter import Outbound, Outcome, ProviderAdapter, StreamRelay
 from backends.pricing import price_usage
 from backends.target import Target
 from backends.transport import TransportError, Upstream
@@ -47,6 +47,7 @@ class Leg:
     outbound: Outbound
     row: AttemptRow
     outcome: Outcome
+    relay: StreamRelay | None = None
     is_settled: bool = False
 
 
@@ -177,19 +178,18 @@ class Attempts:
 
     async def _relay_stream(self, leg: Leg, upstream: Upstream) -> Failure | None:
         relay = leg.adapter.open_stream(self._case.prompt, leg.target)
+        leg.relay = relay
         leg.outcome = outcome = relay.outcome
         while chunk := await upstream.next_chunk():
             out = relay.feed(chunk)
             if outcome.failure is not None:
                 return await self._end_broken(leg, out)
-            if outcome.is_complete and not leg.is_settled:
+            if outcome.is_complete:
                 await self._settle(leg, "settled", self._usage_of(leg), None)
-                self._deadline = min(
-                    self._deadline, asyncio.get_running_loop().time() + DRAIN_SECONDS
-                )
             if out:
                 await self._send_chunk(leg, out)
-            if outcome.is_complete and not await self._drains(upstream):
+            if outcome.is_complete:
+                await _drain(upstream)
                 break
         tail = relay.finish()
         if outcome.failure is not None:
@@ -201,16 +201,6 @@ class Attempts:
         self._keep(tail)
         await self._reply.end(tail)
         return None
-
-    async def _drains(self, upstream: Upstream) -> bool:
-        """Whether a finished answer's connection closes in order; if not it is dropped."""
-        try:
-            async with asyncio.timeout(DRAIN_SECONDS):
-                while await upstream.next_chunk():
-                    pass
-        except (TimeoutError, TransportError):
-            upstream.abort()
-        return False
 
     async def _send_chunk(self, leg: Leg, out: bytes) -> None:
         if not self._reply.has_started:
@@ -234,8 +224,7 @@ class Attempts:
         if leg.is_settled:
             return failure
         if self._reply.has_started:
-            relay = leg.adapter.open_stream(self._case.prompt, leg.target)
-            event = relay.fail(failure)
+            event = leg.relay.fail(failure) if leg.relay is not None else b""
             await self._settle_failed(leg, failure)
             await self._reply.end(event)
         return failure
@@ -355,6 +344,16 @@ def answer_headers(case: Case, ending: Ending, target: str, content_type: bytes)
 def render_usd(nanousd: int) -> bytes:
     """Nano-dollars as exact decimal dollars: 1_234 → ``0.000001234``."""
     return b"%d.%09d" % divmod(nanousd, 10**9)
+
+
+async def _drain(upstream: Upstream) -> None:
+    """Let a finished answer's connection come to its end, so that it can be used again."""
+    try:
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while await upstream.next_chunk():
+                pass
+    except (TimeoutError, TransportError):
+        upstream.abort()
 
 
 def _is_worth_repeating(failure: Failure) -> bool:

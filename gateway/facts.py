@@ -13,6 +13,19 @@ from policies.facts import DATA_CLASSES, DataClass, Segment, TargetFacts
 
 HEADER_DATA_CLASS = "x-data-class"
 
+MEDIA_URLS = "media_urls"
+"""Capability of targets that fetch media by themselves. Hosts outside do; a worker of one's own does
+not get the chance, for it would fetch from inside the network whatever a prompt names."""
+
+HARMLESS_VALUES = {
+    "service_tier": (b'"auto"', b'"default"', b'"flex"', b"null"),
+    "web_search_options": (b"null",),
+    "modalities": (b'["text"]', b"null"),
+    "audio": (b"null",),
+    "plugins": (b"[]", b"null"),
+}
+"""Members that may cost or send on more than the request itself, and the values that do not."""
+
 
 def segments(prompt: Prompt) -> list[Segment]:
     """Every text of the prompt, in order; kinds and roles as :class:`Segment` names them."""
@@ -105,7 +118,26 @@ def needs_of(prompt: Prompt, media: Sequence[Media]) -> frozenset[str]:
         needs.add("json_schema")
     if prompt.choices > 1:
         needs.add("choices")
+    if any(item.url is not None for item in media):
+        needs.add(MEDIA_URLS)
     return frozenset(needs)
+
+
+def refuse_costly_members(prompt: Prompt) -> None:
+    """Raises ``Refused`` for members that buy what no price in the catalogue covers.
+
+    A priority tier, a search by the provider or audio that it speaks is billed apart; passed on
+    unseen it would break the bound of the bill, and a search would carry the prompt to third parties.
+    """
+    for name, raw in prompt.unknown.items():
+        harmless = HARMLESS_VALUES.get(name)
+        if harmless is not None and raw.strip() not in harmless:
+            raise refuse(
+                "policy_refused",
+                f"`{name}` is not allowed here: it is billed, or sent on, outside of what policy decides",
+                code="policy_refused",
+                param=name,
+            )
 
 
 def raise_class(base: DataClass, asked: str | None) -> DataClass:
@@ -133,7 +165,8 @@ def target_facts(target: Target) -> TargetFacts:
         model=target.model,
         boundary=target.boundary,
         region=target.region,
-        capabilities=target.capabilities,
+        capabilities=target.capabilities
+        | (frozenset({MEDIA_URLS}) if target.boundary == "external" else frozenset()),
         context_tokens_max=target.context_tokens_max,
         output_tokens_max=target.output_tokens_max,
         quality=target.quality,

@@ -7,7 +7,6 @@ from gateway.admission import Admission, AdmissionDown, Ask, Denied, Reservation
 from gateway.case import Case
 from gateway.errors import Refused
 
-UNSETTLED_MAX = 100_000
 RETRY_SECONDS = 0.5
 
 
@@ -56,10 +55,14 @@ class Hold:
     __slots__ = ("_admission", "_reservation", "_settler")
 
     def __init__(
-        self, admission: Admission, settler: Settler, reservation: Reservation | None
+        self, admission: Admission, settler: Settler
     ) -> None:
         self._admission = admission
         self._settler = settler
+        self._reservation: Reservation | None = None
+
+    def take(self, reservation: Reservation | None) -> None:
+        """Hold what admission granted."""
         self._reservation = reservation
 
     async def ensure(self, case: Case, attempts: int) -> None:

@@ -120,13 +120,26 @@ def load_settings(
             values[name] = _convert(name, value, f"`{path}`")
     for spec in dataclasses.fields(Settings):
         variable = str(spec.metadata["env"])
-        if spec.name != "providers" and environ.get(variable):
-            values[spec.name] = _convert(spec.name, environ[variable], f"`{variable}`")
+        if spec.name != "providers" and (given := _find_variable(environ, variable)):
+            values[spec.name] = _convert(spec.name, given, f"`{variable}`")
     for name, value in (overrides or {}).items():
         if value is not None:
             values[name] = _convert(name, value, "the command line")
     values["providers"] = _environment_providers(providers, environ, variables)
     return _complete(values, environ)
+
+
+def _find_variable(environ: Mapping[str, str], name: str) -> str | None:
+    """A variable's value, or the text of the file that ``NAME_FILE`` names: how containers get secrets."""
+    if environ.get(name):
+        return environ[name]
+    path = environ.get(f"{name}_FILE")
+    if not path:
+        return None
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartError(f"cannot read `{path}`, which `{name}_FILE` names: {type(error).__name__}") from error
 
 
 def _complete(values: dict[str, object], environ: Mapping[str, str]) -> Settings:
@@ -196,7 +209,7 @@ def _environment_providers(
     merged = dict(from_file)
     for name, names in variables.items():
         base = merged.get(name, ProviderAccess())
-        key, base_url = environ.get(names.api_key), environ.get(names.base_url)
+        key, base_url = _find_variable(environ, names.api_key), environ.get(names.base_url)
         access = ProviderAccess(
             Secret(key) if key else base.api_key, base_url if base_url else base.base_url
         )

@@ -1,0 +1,222 @@
+"""Everything that is not hot: models, health, metrics, the welcome page, one request's record."""
+
+import base64
+import hashlib
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+
+import orjson
+from sqlalchemy import select
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from backends.wire import openai_chat
+from backends.wire.failure import Failure
+from gateway.clock import make_request_id
+from gateway.errors import Refused, refuse
+from gateway.identity import Principal
+from gateway.ledger import tables
+from gateway.records import parse_decision
+from gateway.routing import AUTO
+from gateway.runtime import Runtime
+from policies.decide import explain
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+JSON = "application/json"
+
+
+def build_rest(runtime: Runtime) -> Starlette:
+    """The application behind the hot endpoints."""
+    rest = Rest(runtime)
+    return Starlette(
+        routes=[
+            Route("/", rest.welcome),
+            Route("/v1/models", rest.models),
+            Route("/v1/models/{model:path}", rest.model),
+            Route("/healthz", rest.healthz),
+            Route("/readyz", rest.readyz),
+            Route("/metrics", rest.metrics),
+            Route("/admin/api/v1/requests/{request_id}", rest.request_record),
+        ],
+        exception_handlers={HTTPException: rest.http_error, Exception: rest.bug},
+    )
+
+
+class Rest:
+    """The endpoints, over one running gateway."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._services = runtime.services
+        page = (files("gateway.api") / "welcome.html").read_text(encoding="utf-8")
+        self._page = page
+        self._page_headers = page_headers(page)
+
+    async def welcome(self, request: Request) -> Response:
+        """The page of a first start: a playground that shows where a prompt went and why."""
+        del request
+        return HTMLResponse(self._page, headers=self._page_headers)
+
+    async def models(self, request: Request) -> Response:
+        """``GET /v1/models``: what may be asked for, in OpenAI's list form."""
+        return await self._guarded(request, self._models)
+
+    async def _models(self, request: Request, principal: Principal) -> Response:
+        del request, principal
+        return Response(orjson.dumps({"object": "list", "data": self._listed()}), media_type=JSON)
+
+    async def model(self, request: Request) -> Response:
+        """``GET /v1/models/{model}``: one entry of the list."""
+        return await self._guarded(request, self._model)
+
+    async def _model(self, request: Request, principal: Principal) -> Response:
+        del principal
+        wanted = str(request.path_params["model"])
+        for entry in self._listed():
+            if entry["id"] == wanted:
+                return Response(orjson.dumps(entry), media_type=JSON)
+        raise refuse("model_not_found", f"the model `{wanted[:100]}` does not exist", code="model_not_found")
+
+    def _listed(self) -> list[dict[str, object]]:
+        routing = self._services.routing.current
+        created = int(self._runtime.started_at)
+        listed: list[dict[str, object]] = [
+            {"id": name, "object": "model", "created": created, "owned_by": "moegate"} for name in AUTO
+        ]
+        for target in routing.targets:
+            listed.append(
+                {
+                    "id": target.name,
+                    "object": "model",
+                    "created": created,
+                    "owned_by": target.provider,
+                    "context_length": target.context_tokens_max,
+                    "boundary": target.boundary,
+                    "region": target.region,
+                }
+            )
+            listed.extend(
+                {"id": alias, "object": "model", "created": created, "owned_by": target.provider}
+                for alias in target.aliases
+            )
+        return listed
+
+    async def healthz(self, request: Request) -> Response:
+        """The process answers."""
+        del request
+        return Response(b'{"status":"ok"}', media_type=JSON)
+
+    async def readyz(self, request: Request) -> Response:
+        """Whether requests would be served: SQL, journal, admission, policy, one per line."""
+        del request
+        checks = await self._runtime.check()
+        is_ready = all(check.is_ok or not check.is_needed for check in checks)
+        body = {
+            "status": "ready" if is_ready else "not ready",
+            "checks": {
+                check.name: {"ok": check.is_ok, "needed": check.is_needed, "detail": check.detail}
+                for check in checks
+            },
+        }
+        return Response(orjson.dumps(body), 200 if is_ready else 503, media_type=JSON)
+
+    async def metrics(self, request: Request) -> Response:
+        """Prometheus text."""
+        del request
+        services = self._services
+        now = services.clock.now()
+        for target in services.routing.current.targets:
+            is_healthy, _reason = services.health.state(target.name, now)
+            services.metrics.healthy.labels(target.name).set(1 if is_healthy else 0)
+        services.metrics.unshipped.set(services.journal.unshipped)
+        return Response(services.metrics.render(), media_type="text/plain; version=0.0.4")
+
+    async def request_record(self, request: Request) -> Response:
+        """One request of the caller's own organisation: its decision in words, its attempts."""
+        return await self._guarded(request, self._request_record)
+
+    async def _request_record(self, request: Request, principal: Principal) -> Response:
+        request_id = str(request.path_params["request_id"])
+        requests, attempts = tables.requests, tables.attempts
+        query = select(requests).where(
+            requests.c.request_id == request_id,
+            requests.c.organisation_id == principal.organisation_id,
+        )
+        if "admin" not in principal.roles:
+            query = query.where(requests.c.key_id == principal.key_id)
+        async with self._runtime.engine.connect() as connection:
+            row = (await connection.execute(query)).mappings().first()
+            if row is None:
+                raise refuse("invalid_request", "no such request, or not yet recorded", code="not_found")
+            legs = (
+                await connection.execute(
+                    select(attempts)
+                    .where(attempts.c.request_id == request_id)
+                    .order_by(attempts.c.ordinal)
+                )
+            ).mappings()
+            shown = {name: value for name, value in row.items() if name != "decision"}
+            shown["attempts"] = [dict(leg) for leg in legs]
+        record = parse_decision(row["decision"])
+        shown["explanation"] = explain(record.decision, record.facts)
+        return Response(orjson.dumps(shown, default=str), media_type=JSON)
+
+    async def _guarded(
+        self, request: Request, serve: Callable[[Request, Principal], Awaitable[Response]]
+    ) -> Response:
+        try:
+            principal = await self._runtime.identify(request.headers.get("authorization"))
+            return await serve(request, principal)
+        except Refused as refusal:
+            return self._failure(refusal.failure)
+
+    def _failure(self, failure: Failure) -> Response:
+        request_id = make_request_id(self._services.clock.now())
+        status, body = openai_chat.render_failure(failure, request_id)
+        headers = {"x-moegate-request-id": request_id, "x-moegate-error": failure.kind}
+        return Response(body, status, headers=headers, media_type=JSON)
+
+    async def http_error(self, request: Request, error: Exception) -> Response:
+        """Unknown paths and methods, in the format that API clients read."""
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        shown = request.url.path[:100]
+        if status == 405:
+            failure = Failure(
+                "invalid_request",
+                f"`{request.method}` is not allowed on `{shown}`",
+                code="method_not_allowed",
+            )
+        else:
+            failure = Failure("invalid_request", f"there is nothing at `{shown}`", code="not_found")
+        return self._failure(failure)
+
+    async def bug(self, request: Request, error: Exception) -> Response:
+        """The last guard of the pages: logged, and shown as nothing but an id."""
+        del request
+        self._services.log.error("bug", error=type(error).__name__)
+        return self._failure(Failure("internal", "something broke inside the gateway"))
+
+
+def page_headers(page: str) -> dict[str, str]:
+    """Security headers of a page: its own inline script and style by hash, nothing from elsewhere."""
+    hashes = {
+        tag: base64.b64encode(
+            hashlib.sha256(page.split(f"<{tag}>")[1].split(f"</{tag}>")[0].encode()).digest()
+        ).decode()
+        for tag in ("script", "style")
+    }
+    policy = (
+        f"default-src 'none'; script-src 'sha256-{hashes['script']}'; "
+        f"style-src 'sha256-{hashes['style']}'; connect-src 'self'; img-src data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return {
+        "content-security-policy": policy,
+        "x-content-type-options": "nosniff",
+        "referrer-policy": "no-referrer",
+        "cache-control": "no-store",
+    }

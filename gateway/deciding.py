@@ -1,0 +1,166 @@
+"""From a parsed request to a decided one: classify, gather the facts, decide.
+
+Promises: what detectors could not look at is a fact, not a gap; a request that no target may take ends
+here with the reason, in the kind that tells the client whether to come back.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from backends.wire.failure import Failure
+from backends.wire.prompt import Media, Prompt
+from gateway.arrival import Arrival
+from gateway.cache import cache_key
+from gateway.case import Case, Ending
+from gateway.errors import Refused
+from gateway.facts import (
+    HEADER_DATA_CLASS,
+    media_of,
+    needs_of,
+    raise_class,
+    refuse_costly_members,
+    segments,
+)
+from gateway.identity import Principal
+from gateway.quotes import measure, quote
+from gateway.services import Services
+from policies.decide import decide
+from policies.facts import Decision, Detection, Facts, Segment
+
+RETRY_SECONDS = 5.0
+
+
+def decide_case(
+    services: Services,
+    arrival: Arrival,
+    principal: Principal,
+    prompt: Prompt,
+    request_id: str,
+    now: float,
+    started: float,
+) -> Case:
+    """The request with its decision. Raises ``Refused`` for what cannot be asked at all.
+
+    A decision that keeps no target is a case like any other; :func:`nobody_left` says why.
+    """
+    refuse_costly_members(prompt)
+    routing = services.routing.current
+    candidates, prefer = routing.find_candidates(prompt.request_model)
+    data_class = raise_class(principal.data_class, _text(arrival.find_header(HEADER_DATA_CLASS.encode())))
+    texts, media = segments(prompt), media_of(prompt)
+    sizes = measure(prompt, texts, media)
+    facts = Facts(
+        organisation=principal.organisation,
+        team=principal.team,
+        key=principal.key_id,
+        residency=principal.residency,
+        data_class=data_class,
+        detection=detect(services, texts, media),
+        request_model=prompt.request_model,
+        prefer=prefer,
+        needs=needs_of(prompt, media),
+        is_stream=prompt.is_stream,
+        input_tokens_estimate=sizes.input_tokens_estimate,
+        output_tokens_max=prompt.output_tokens_max,
+        now=now,
+        needs_bound=True,
+    )
+    at = datetime.fromtimestamp(now, UTC)
+    quotes = {
+        routing.targets[index].name: quote(routing.targets[index], sizes, services.health, at, now)
+        for index in candidates
+    }
+    decision = decide(routing.policy, facts, candidates, quotes)
+    mode = arrival.find_header(b"x-moegate-cache")
+    key = None
+    if mode != b"off" and decision.kept and _may_be_cached(prompt, decision):
+        key = cache_key(services.sealer, principal.organisation_id, prompt.raw, decision, data_class)
+    return Case(
+        request_id=request_id,
+        received_at=now,
+        started=started,
+        arrival=arrival,
+        principal=principal,
+        prompt=prompt,
+        sizes=sizes,
+        routing=routing,
+        facts=facts,
+        quotes=quotes,
+        decision=decision,
+        cache_key=key,
+        reads_cache=mode != b"refresh",
+        is_strict=arrival.find_header(b"x-moegate-strict") == b"true",
+    )
+
+
+def detect(services: Services, texts: Sequence[Segment], media: Sequence[Media]) -> Detection:
+    """What the detectors see; if they break as a whole, every type they know is unknown."""
+    classifier = services.classifier
+    try:
+        detection = classifier.scan(texts)
+    except Exception as error:  # fail closed: knowledge lost never widens
+        services.log.error("detectors failed", error=type(error).__name__)
+        detection = Detection(unknown=classifier.types, detectors=classifier.version)
+    if not media:
+        return detection
+    return Detection(
+        detection.found,
+        detection.unknown,
+        detection.unscannable | {item.kind for item in media},
+        detection.detectors,
+    )
+
+
+def _may_be_cached(prompt: Prompt, decision: Decision) -> bool:
+    """Only what would come out the same again, unless the policy wants more."""
+    sampling = prompt.sampling
+    return decision.caches_sampled or sampling.temperature == 0 or sampling.seed is not None
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
+
+
+def nobody_left(decision: Decision) -> Failure:
+    """Why no target is left, in the kind that fits: come back later, mend the request, or never.
+
+    Health is the cause if a target would do but for it; unknown labels are if the detectors were down;
+    else the policy, or what the request needs, stands in the way.
+    """
+    struck = decision.struck
+    if any(one.by == "health" for one in struck):
+        names = ", ".join(f"`{one.target}` ({one.reason})" for one in struck if one.by == "health")
+        return Failure(
+            "overloaded",
+            f"no allowed target is healthy: {names}; try again later",
+            retry_after_seconds=RETRY_SECONDS,
+        )
+    if decision.unknown_labels and any(one.by == "constraint" for one in struck):
+        return Failure(
+            "detector_down",
+            "a privacy detector failed, and no target is allowed for every case that it could have "
+            "found; try again later",
+            retry_after_seconds=RETRY_SECONDS,
+        )
+    if struck and all(one.by == "context" for one in struck):
+        return Failure(
+            "context_too_long",
+            f"the prompt is too long for every allowed target: {struck[0].reason}",
+            code="context_length_exceeded",
+            param="messages",
+        )
+    reasons = dict.fromkeys(
+        f"`{one.constraint}`: {one.reason}" if one.constraint else one.reason for one in struck
+    )
+    causes = "; ".join(list(reasons)[:5]) or "the catalogue holds no target for it"
+    if decision.labels:
+        causes += f" (labels: {', '.join(sorted(decision.labels))})"
+    return Failure("no_target", f"no target may take this request: {causes}", code="no_target")
+
+
+def refuse_if_nobody(case: Case, ending: Ending) -> None:
+    """Raises ``Refused`` if the decision keeps no target."""
+    if not case.decision.kept:
+        ending.cache = "off"
+        raise Refused(nobody_left(case.decision))
+

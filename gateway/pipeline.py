@@ -1,0 +1,290 @@
+"""The way of one request, top to bottom: read :meth:`Pipeline.run`, then the stages in its order.
+
+accept → identify → parse → classify → decide → admit → journal → call → relay → settle. Each stage
+is one call; the calls themselves, and what they book, are in :mod:`gateway.attempts`.
+Promises: one request row for everything that got as far as a decision; errors in the client's own format;
+a prompt that was not decided goes nowhere.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from backends.wire.failure import RETRYABLE_BY_CLIENT, Failure, WireError
+from gateway.admission import AdmissionDown, Ask, Denied
+from gateway.arrival import Arrival, ClientGone, Header, Reply
+from gateway.attempts import Attempts, answer_headers
+from gateway.cache import CacheEntry
+from gateway.case import Case, Ending
+from gateway.clock import make_request_id
+from gateway.deciding import decide_case, refuse_if_nobody
+from gateway.errors import Bug, Refused, refuse
+from gateway.identity import IdentityDown, Miss, Principal
+from gateway.ledger import JournalDown
+from gateway.records import request_row
+from gateway.reservations import Hold, denied_failure, worst_case
+from gateway.services import Services
+
+OVERLOADED_RETRY_SECONDS = 5.0
+JSON_TYPES = (b"application/json",)
+
+
+class Pipeline:
+    """Serves requests with one set of services."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def run(self, arrival: Arrival, reply: Reply, watch: Callable[[], None]) -> None:
+        """Answer one request. ``watch`` is called once the body is read: from then on a client that
+        hangs up cancels this coroutine, which books what was used and lets the cancellation go on."""
+        services = self._services
+        started, now = services.clock.monotonic(), services.clock.now()
+        request_id = make_request_id(now)
+        try:
+            principal = await self._identify(arrival, now)
+            accept(arrival)
+            raw = await arrival.body.read(services.settings.body_bytes_max)
+            prompt = arrival.format.parse_request(raw)
+            case = decide_case(services, arrival, principal, prompt, request_id, now, started)
+        except (Refused, WireError) as error:
+            await self._refuse(arrival, reply, request_id, error.failure, started)
+            return
+        except ClientGone:
+            return
+        except Exception as error:  # the last guard: a bug must not leave the client without an answer
+            await self._refuse(arrival, reply, request_id, self._bug(request_id, error), started)
+            return
+        watch()
+        ending = Ending()
+        try:
+            await self._answer(case, reply, ending)
+        except asyncio.CancelledError:
+            ending.state = "interrupted"
+            raise
+        finally:
+            self._record(case, ending)
+        if ending.failure is not None and not reply.has_started:
+            await self._send_failure(arrival, reply, request_id, ending.failure, case, ending)
+
+    async def _identify(self, arrival: Arrival, now: float) -> Principal:
+        token = arrival.format.read_token(arrival)
+        if not token:
+            raise refuse(
+                "unauthenticated",
+                "no API key was sent; send it as `Authorization: Bearer mg-…`",
+                code="invalid_api_key",
+            )
+        identity = self._services.identity
+        found = identity.find(token, now)
+        if found is Miss:
+            try:
+                found = await identity.load(token, now)
+            except IdentityDown:
+                raise refuse(
+                    "overloaded",
+                    "keys cannot be looked up at the moment; try again later",
+                    retry_after_seconds=OVERLOADED_RETRY_SECONDS,
+                ) from None
+        if not isinstance(found, Principal):
+            raise refuse(
+                "unauthenticated",
+                "the API key is unknown or revoked",
+                code="invalid_api_key",
+            )
+        return found
+
+    async def _answer(self, case: Case, reply: Reply, ending: Ending) -> None:
+        """Admit, then call: fills ``ending``; what could not be answered is its ``failure``."""
+        services = self._services
+        services.metrics.in_flight.inc()
+        hold = Hold(services.admission, services.settler)
+        try:
+            refuse_if_nobody(case, ending)
+            if await self._admit(case, reply, ending, hold):
+                return
+            attempts = Attempts(services, case, reply, hold, ending)
+            if case.cache_key is not None:
+                attempts.kept_chunks = []
+            failure = await attempts.run()
+            ending.failure = failure
+            ending.state = "answered" if failure is None else "failed"
+            if failure is None and attempts.kept_chunks is not None:
+                self._fill_cache(case, ending, attempts.kept_chunks)
+        except Refused as refusal:
+            ending.state, ending.failure = "refused", refusal.failure
+        except AdmissionDown:
+            ending.state = "refused"
+            ending.failure = _unavailable("budgets and limits cannot be checked at the moment")
+        except JournalDown:
+            ending.state = "refused"
+            ending.failure = _unavailable("the request cannot be journalled at the moment")
+        except Exception as error:  # as in run(): the client gets an answer, the log gets the bug
+            ending.state, ending.failure = "failed", self._bug(case.request_id, error)
+        finally:
+            services.metrics.in_flight.dec()
+            await hold.settle(0)
+
+    async def _admit(self, case: Case, reply: Reply, ending: Ending, hold: Hold) -> bool:
+        """One round trip for limits, budgets and cache; True if the cache answered the request."""
+        ending.cache = "miss" if case.cache_key is not None else "off"
+        principal = case.principal
+        ask = Ask(
+            request_id=case.request_id,
+            organisation_id=principal.organisation_id,
+            now=case.received_at,
+            limits=principal.budgets,
+            amount_nanousd=worst_case(case),
+            rate_scope=f"key:{principal.key_id}",
+            requests_per_minute=principal.requests_per_minute,
+            cache_key=case.cache_key if case.reads_cache else None,
+        )
+        if not (ask.limits or ask.cache_key or ask.requests_per_minute is not None):
+            return False
+        granted = await self._services.admission.admit(ask)
+        if isinstance(granted, Denied):
+            raise Refused(denied_failure(granted))
+        hold.take(granted.reservation)
+        if granted.cached is None or case.cache_key is None:
+            return False
+        entry = self._services.sealer.open(principal.organisation_id, case.cache_key, granted.cached)
+        if entry is None:
+            await hold.ensure(case, 0)
+            return False
+        ending.state, ending.cache, ending.target = "cached", "hit", entry.target
+        await _replay(case, reply, ending, entry)
+        return True
+
+    def _fill_cache(self, case: Case, ending: Ending, chunks: list[bytes]) -> None:
+        settings = self._services.settings
+        if case.cache_key is None or sum(map(len, chunks)) > settings.cache_entry_bytes_max:
+            return
+        content_type = "text/event-stream; charset=utf-8" if case.prompt.is_stream else "application/json"
+        target = ending.target or ""
+        model = case.routing.get_target(target).model
+        entry = CacheEntry(target, model, content_type, tuple(chunks), ending.dropped)
+        organisation = case.principal.organisation_id
+        sealed = self._services.sealer.seal(organisation, case.cache_key, entry)
+        self._services.background.start(
+            self._services.cache.store(
+                case.cache_key, sealed, settings.cache_ttl_seconds, self._services.clock.now()
+            ),
+            "cache",
+        )
+
+    def _record(self, case: Case, ending: Ending) -> None:
+        services = self._services
+        seconds = services.clock.monotonic() - case.started
+        outcome = ending.failure.kind if ending.failure is not None else ending.state
+        try:
+            services.journal.record(request_row(case, ending, seconds))
+        except JournalDown:
+            # No attempt is lost by this: every attempt that left was journalled before.
+            services.log.error("request row not journalled", request_id=case.request_id)
+        services.metrics.count_request(outcome, seconds)
+        if ending.first_chunk_seconds is not None:
+            services.metrics.first_chunk_seconds.observe(ending.first_chunk_seconds)
+        services.log.info(
+            "request",
+            request_id=case.request_id,
+            key_id=case.principal.key_id,
+            request_model=case.prompt.request_model[:100],
+            outcome=outcome,
+            target=ending.target,
+            attempts=ending.attempts,
+            cache=ending.cache,
+            cost_nanousd=ending.cost_nanousd,
+            seconds=round(seconds, 6),
+            detail=ending.failure.detail if ending.failure is not None else None,
+        )
+
+    async def _refuse(
+        self, arrival: Arrival, reply: Reply, request_id: str, failure: Failure, started: float
+    ) -> None:
+        """The end of a request that nothing was decided about: an answer and a log line, no row."""
+        seconds = self._services.clock.monotonic() - started
+        self._services.metrics.count_request(failure.kind, seconds)
+        self._services.log.info(
+            "request", request_id=request_id, outcome=failure.kind, seconds=round(seconds, 6)
+        )
+        await self._send_failure(arrival, reply, request_id, failure, None, None)
+
+    async def _send_failure(
+        self,
+        arrival: Arrival,
+        reply: Reply,
+        request_id: str,
+        failure: Failure,
+        case: Case | None,
+        ending: Ending | None,
+    ) -> None:
+        status, body = arrival.format.render_failure(failure, request_id)
+        if case is not None and ending is not None:
+            headers = answer_headers(case, ending, ending.target or "", b"application/json")
+        else:
+            headers: list[Header] = [
+                (b"content-type", b"application/json"),
+                (b"x-moegate-request-id", request_id.encode()),
+            ]
+        headers.append((b"x-moegate-error", failure.kind.encode()))
+        may_retry = failure.kind in RETRYABLE_BY_CLIENT and not failure.may_have_spent
+        headers.append((b"x-should-retry", b"true" if may_retry else b"false"))
+        if failure.retry_after_seconds is not None:
+            headers.append((b"retry-after", b"%d" % max(1, round(failure.retry_after_seconds))))
+        await reply.whole(status, headers, body)
+
+    def _bug(self, request_id: str, error: Exception) -> Failure:
+        """A bug is logged with its place and shown as nothing but the request's id."""
+        place = error.__traceback__
+        while place is not None and place.tb_next is not None:
+            place = place.tb_next
+        where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else ""
+        self._services.log.error(
+            "bug", request_id=request_id, error=type(error).__name__, where=where,
+            text=str(error) if isinstance(error, Bug) else "",
+        )
+        return Failure("internal", f"something broke inside the gateway; its log knows `{request_id}`")
+
+
+def accept(arrival: Arrival) -> None:
+    """Only plain JSON is taken. Raises ``Refused`` for another content type or encoding."""
+    content_type = arrival.find_header(b"content-type")
+    if content_type is not None:
+        kind, _, parameters = content_type.partition(b";")
+        charset = parameters.strip().lower()
+        if kind.strip().lower() not in JSON_TYPES or (
+            charset.startswith(b"charset=") and charset[8:].strip(b'"') not in (b"utf-8", b"utf8")
+        ):
+            shown = content_type[:80].decode("latin-1")
+            raise refuse(
+                "invalid_request",
+                f"content type `{shown}` is not taken; send `application/json`",
+                code="unsupported_media_type",
+            )
+    encoding = arrival.find_header(b"content-encoding")
+    if encoding is not None and encoding.strip().lower() != b"identity":
+        raise refuse(
+            "invalid_request",
+            f"content encoding `{encoding[:40].decode('latin-1')}` is not taken; send the body plain",
+            code="unsupported_media_type",
+        )
+
+
+def _unavailable(message: str) -> Failure:
+    return Failure(
+        "overloaded", f"{message}; try again later", retry_after_seconds=OVERLOADED_RETRY_SECONDS
+    )
+
+
+async def _replay(case: Case, reply: Reply, ending: Ending, entry: CacheEntry) -> None:
+    """Give a kept answer again: a stream as the stream it was."""
+    headers = answer_headers(case, ending, entry.target, entry.content_type.encode())
+    if entry.dropped:
+        headers.append((b"x-moegate-dropped", ", ".join(entry.dropped).encode("latin-1", "replace")))
+    if not case.prompt.is_stream:
+        headers.append((b"x-moegate-cost-usd", b"0.000000000"))
+        await reply.whole(200, headers, b"".join(entry.chunks))
+        return
+    await reply.begin(200, headers)
+    for chunk in entry.chunks[:-1]:
+        await reply.chunk(chunk)
+    await reply.end(entry.chunks[-1] if entry.chunks else b"")

@@ -1,0 +1,80 @@
+"""A running gateway as its pages and its readiness check see it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gateway.errors import refuse
+from gateway.identity import IdentityDown, Miss, Principal
+from gateway.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing a gateway stands on. ``is_needed``: without it requests are refused."""
+
+    name: str
+    is_ok: bool
+    is_needed: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The services and what only the pages need. ``started_at`` is seconds since the epoch."""
+
+    services: Services
+    engine: AsyncEngine
+    ping_redis: Callable[[], Awaitable[None]] | None
+    started_at: float
+
+    async def identify(self, authorization: str | None) -> Principal:
+        """The principal of an ``Authorization: Bearer`` header. Raises ``Refused``."""
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise refuse("unauthenticated", "no API key was sent", code="invalid_api_key")
+        identity, now = self.services.identity, self.services.clock.now()
+        found = identity.find(token.strip().encode(), now)
+        if found is Miss:
+            try:
+                found = await identity.load(token.strip().encode(), now)
+            except IdentityDown:
+                raise refuse("overloaded", "keys cannot be looked up at the moment") from None
+        if not isinstance(found, Principal):
+            raise refuse("unauthenticated", "the API key is unknown or revoked", code="invalid_api_key")
+        return found
+
+    async def check(self) -> list[Check]:
+        """What works. SQL may be away for a while (the journal keeps the accounts); Redis, where it is
+        in use, and the journal may not."""
+        services = self.services
+        checks = [await self._check_sql()]
+        if self.ping_redis is not None:
+            checks.append(await _check("redis", self.ping_redis, is_needed=True))
+        journal = services.journal
+        checks.append(Check("journal", journal.is_writable, is_needed=True))
+        routing = services.routing.current
+        now = services.clock.now()
+        healthy = [one.name for one in routing.targets if services.health.state(one.name, now)[0]]
+        checks.append(
+            Check("targets", bool(healthy), is_needed=False, detail=f"{len(healthy)} of {len(routing.targets)} healthy")
+        )
+        checks.append(Check("policy", is_ok=True, is_needed=True, detail=routing.policy.label))
+        return checks
+
+    async def _check_sql(self) -> Check:
+        async def ping() -> None:
+            async with self.engine.connect() as connection:
+                await connection.execute(text("SELECT 1"))
+
+        return await _check("sql", ping, is_needed=False)
+
+
+async def _check(name: str, probe: Callable[[], Awaitable[None]], *, is_needed: bool) -> Check:
+    try:
+        await probe()
+    except Exception as error:  # a probe: any failure is its answer
+        return Check(name, is_ok=False, is_needed=is_needed, detail=type(error).__name__)
+    return Check(name, is_ok=True, is_needed=is_needed)

@@ -1,0 +1,40 @@
+"""Everything a request needs, built once by :mod:`gateway.app` and never changed."""
+
+from dataclasses import dataclass
+
+from structlog.typing import FilteringBoundLogger
+
+from backends.health import Health
+from backends.transport import Transport
+from gateway.admission import Admission
+from gateway.background import Background
+from gateway.cache import CacheStore, Sealer
+from gateway.clock import Clock
+from gateway.identity import Identity
+from gateway.ledger import Journal
+from gateway.reservations import Settler
+from gateway.routing import RoutingTable
+from gateway.settings import Settings
+from gateway.telemetry.metrics import Metrics
+from policies.classify import Classifier
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of a running gateway."""
+
+    settings: Settings
+    clock: Clock
+    identity: Identity
+    classifier: Classifier
+    routing: RoutingTable
+    admission: Admission
+    settler: Settler
+    cache: CacheStore
+    sealer: Sealer
+    journal: Journal
+    transport: Transport
+    health: Health
+    background: Background
+    metrics: Metrics
+    log: FilteringBoundLogger
