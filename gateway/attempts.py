@@ -54,7 +54,9 @@ class Leg:
 class Attempts:
     """The legs of one request."""
 
-    def __init__(self, services: Services, case: Case, reply: Reply, hold: Hold, ending: Ending) -> None:
+    def __init__(
+        self, services: Services, case: Case, reply: Reply, hold: Hold, ending: Ending
+    ) -> None:
         self._services = services
         self._case = case
         self._reply = reply
@@ -126,7 +128,10 @@ class Attempts:
     async def _run_leg(self, leg: Leg) -> Failure | None:
         case, services = self._case, self._services
         verdict = Verdict(
-            digest_body(leg.outbound.body), leg.target.name, case.decision.labels, case.decision.policy
+            digest_body(leg.outbound.body),
+            leg.target.name,
+            case.decision.labels,
+            case.decision.policy,
         )
         endpoint = case.routing.catalogue.endpoints[leg.target.endpoint]
         services.journal.intend(leg.row)
@@ -136,7 +141,9 @@ class Attempts:
         self._ending.target = leg.target.name
         upstream: Upstream | None = None
         try:
-            upstream = await services.transport.send(leg.outbound, verdict, endpoint, self._deadline)
+            upstream = await services.transport.send(
+                leg.outbound, verdict, endpoint, self._deadline
+            )
             if not 200 <= upstream.status < 300:
                 body = await upstream.read(ERROR_BYTES_MAX)
                 failure = leg.adapter.read_failure(upstream.status, upstream.headers, body)

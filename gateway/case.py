@@ -7,9 +7,10 @@ from backends.wire.failure import Failure
 from backends.wire.prompt import Prompt
 from gateway.arrival import Arrival
 from gateway.identity import Principal
+from gateway.decision_record import DecisionRecord
 from gateway.quotes import Sizes
 from gateway.routing import Routing
-from policies.facts import Decision, Facts, Quote
+from policies.facts import Decision
 
 CacheState = Literal["hit", "miss", "off"]
 State = Literal["answered", "cached", "refused", "failed", "interrupted"]
@@ -27,12 +28,15 @@ class Case:
     prompt: Prompt
     sizes: Sizes
     routing: Routing
-    facts: Facts
-    quotes: dict[str, Quote]
-    decision: Decision
+    record: DecisionRecord
     cache_key: bytes | None
     reads_cache: bool
     is_strict: bool
+
+    @property
+    def decision(self) -> Decision:
+        """What was decided."""
+        return self.record.decision
 
 
 @dataclass(slots=True)

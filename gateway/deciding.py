@@ -5,8 +5,11 @@ here with the reason, in the kind that tells the client whether to come back.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
+from backends.health import Health
 from backends.wire.failure import Failure
 from backends.wire.prompt import Media, Prompt
 from gateway.arrival import Arrival
@@ -22,12 +25,30 @@ from gateway.facts import (
     segments,
 )
 from gateway.identity import Principal
-from gateway.quotes import measure, quote
+from gateway.quotes import Sizes, measure, quote
+from gateway.decision_record import DecisionRecord
+from gateway.routing import Routing
 from gateway.services import Services
+from policies.classify import Classifier
 from policies.decide import decide
-from policies.facts import Decision, Detection, Facts, Segment
+from policies.facts import DataClass, Decision, Detection, Facts, Segment
 
 RETRY_SECONDS = 5.0
+
+
+class Asker(Protocol):
+    """What a decision may know of who asks; a principal is one."""
+
+    @property
+    def organisation(self) -> str: ...
+    @property
+    def team(self) -> str: ...
+    @property
+    def key_id(self) -> str: ...
+    @property
+    def residency(self) -> str: ...
+    @property
+    def data_class(self) -> DataClass: ...
 
 
 def decide_case(
@@ -43,19 +64,70 @@ def decide_case(
 
     A decision that keeps no target is a case like any other; :func:`nobody_left` says why.
     """
-    refuse_costly_members(prompt)
     routing = services.routing.current
+    asked = _text(arrival.find_header(HEADER_DATA_CLASS.encode()))
+    decided = decide_prompt(
+        routing, prompt, principal, services.classifier, services.health, asked, now
+    )
+    decision = decided.record.decision
+    mode = arrival.find_header(b"x-moegate-cache")
+    key = None
+    if mode != b"off" and decision.kept and _may_be_cached(prompt, decision):
+        key = cache_key(
+            services.sealer,
+            principal.organisation_id,
+            prompt.raw,
+            decision,
+            decided.record.facts.data_class,
+        )
+    return Case(
+        request_id=request_id,
+        received_at=now,
+        started=started,
+        arrival=arrival,
+        principal=principal,
+        prompt=prompt,
+        sizes=decided.sizes,
+        routing=routing,
+        record=decided.record,
+        cache_key=key,
+        reads_cache=mode != b"refresh",
+        is_strict=arrival.find_header(b"x-moegate-strict") == b"true",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision with what it was made from."""
+
+    sizes: Sizes
+    record: DecisionRecord
+
+
+def decide_prompt(
+    routing: Routing,
+    prompt: Prompt,
+    asker: Asker,
+    classifier: Classifier,
+    health: Health,
+    data_class: str | None,
+    now: float,
+) -> Decided:
+    """Classify ``prompt``, gather the facts and decide; sends nothing, keeps nothing.
+
+    ``data_class`` is what the caller asked for. Raises ``Refused`` for unknown models and classes.
+    """
+    refuse_costly_members(prompt)
     candidates, prefer = routing.find_candidates(prompt.request_model)
-    data_class = raise_class(principal.data_class, _text(arrival.find_header(HEADER_DATA_CLASS.encode())))
     texts, media = segments(prompt), media_of(prompt)
     sizes = measure(prompt, texts, media)
     facts = Facts(
-        organisation=principal.organisation,
-        team=principal.team,
-        key=principal.key_id,
-        residency=principal.residency,
-        data_class=data_class,
-        detection=detect(services, texts, media),
+        organisation=asker.organisation,
+        team=asker.team,
+        key=asker.key_id,
+        residency=asker.residency,
+        data_class=raise_class(asker.data_class, data_class),
+        detection=detect(classifier, texts, media),
         request_model=prompt.request_model,
         prefer=prefer,
         needs=needs_of(prompt, media),
@@ -67,39 +139,18 @@ def decide_case(
     )
     at = datetime.fromtimestamp(now, UTC)
     quotes = {
-        routing.targets[index].name: quote(routing.targets[index], sizes, services.health, at, now)
+        routing.targets[index].name: quote(routing.targets[index], sizes, health, at, now)
         for index in candidates
     }
     decision = decide(routing.policy, facts, candidates, quotes)
-    mode = arrival.find_header(b"x-moegate-cache")
-    key = None
-    if mode != b"off" and decision.kept and _may_be_cached(prompt, decision):
-        key = cache_key(services.sealer, principal.organisation_id, prompt.raw, decision, data_class)
-    return Case(
-        request_id=request_id,
-        received_at=now,
-        started=started,
-        arrival=arrival,
-        principal=principal,
-        prompt=prompt,
-        sizes=sizes,
-        routing=routing,
-        facts=facts,
-        quotes=quotes,
-        decision=decision,
-        cache_key=key,
-        reads_cache=mode != b"refresh",
-        is_strict=arrival.find_header(b"x-moegate-strict") == b"true",
-    )
+    return Decided(sizes, DecisionRecord(facts, quotes, routing.catalogue.version, decision))
 
 
-def detect(services: Services, texts: Sequence[Segment], media: Sequence[Media]) -> Detection:
+def detect(classifier: Classifier, texts: Sequence[Segment], media: Sequence[Media]) -> Detection:
     """What the detectors see; if they break as a whole, every type they know is unknown."""
-    classifier = services.classifier
     try:
         detection = classifier.scan(texts)
-    except Exception as error:  # fail closed: knowledge lost never widens
-        services.log.error("detectors failed", error=type(error).__name__)
+    except Exception:  # fail closed: knowledge lost never widens; the decision record tells it
         detection = Detection(unknown=classifier.types, detectors=classifier.version)
     if not media:
         return detection
@@ -163,4 +214,3 @@ def refuse_if_nobody(case: Case, ending: Ending) -> None:
     if not case.decision.kept:
         ending.cache = "off"
         raise Refused(nobody_left(case.decision))
-

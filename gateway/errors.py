@@ -33,7 +33,5 @@ def refuse(
 ) -> Refused:
     """A :class:`Refused` from its parts."""
     return Refused(
-        Failure(
-            kind, message, code=code, param=param, retry_after_seconds=retry_after_seconds
-        )
+        Failure(kind, message, code=code, param=param, retry_after_seconds=retry_after_seconds)
     )

@@ -7,7 +7,17 @@ results, schemas and members nobody modelled), so that what is sent has been loo
 from collections.abc import Sequence
 
 from backends.target import Target
-from backends.wire.prompt import Media, Message, Part, Prompt, Reasoning, Refusal, Text, ToolCall, ToolResult
+from backends.wire.prompt import (
+    Media,
+    Message,
+    Part,
+    Prompt,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    ToolResult,
+)
 from gateway.errors import refuse
 from policies.facts import DATA_CLASSES, DataClass, Segment, TargetFacts
 
@@ -89,7 +99,9 @@ def _part_segments(message: Message, part: Part, found: list[Segment]) -> None:
             found.append(Segment(role, "tool_call", unescape_json(part.arguments)))
     elif isinstance(part, ToolResult):
         found.extend(
-            Segment(role, "tool_result", inner.text) for inner in part.content if isinstance(inner, Text)
+            Segment(role, "tool_result", inner.text)
+            for inner in part.content
+            if isinstance(inner, Text)
         )
     elif isinstance(part, Reasoning):
         found.append(Segment(role, "reasoning", part.text))

@@ -51,7 +51,9 @@ class Pipeline:
             return
         except ClientGone:
             return
-        except Exception as error:  # the last guard: a bug must not leave the client without an answer
+        except (
+            Exception
+        ) as error:  # the last guard: a bug must not leave the client without an answer
             await self._refuse(arrival, reply, request_id, self._bug(request_id, error), started)
             return
         watch()
@@ -146,7 +148,9 @@ class Pipeline:
         hold.take(granted.reservation)
         if granted.cached is None or case.cache_key is None:
             return False
-        entry = self._services.sealer.open(principal.organisation_id, case.cache_key, granted.cached)
+        entry = self._services.sealer.open(
+            principal.organisation_id, case.cache_key, granted.cached
+        )
         if entry is None:
             await hold.ensure(case, 0)
             return False
@@ -158,7 +162,9 @@ class Pipeline:
         settings = self._services.settings
         if case.cache_key is None or sum(map(len, chunks)) > settings.cache_entry_bytes_max:
             return
-        content_type = "text/event-stream; charset=utf-8" if case.prompt.is_stream else "application/json"
+        content_type = (
+            "text/event-stream; charset=utf-8" if case.prompt.is_stream else "application/json"
+        )
         target = ending.target or ""
         model = case.routing.get_target(target).model
         entry = CacheEntry(target, model, content_type, tuple(chunks), ending.dropped)
@@ -239,10 +245,15 @@ class Pipeline:
             place = place.tb_next
         where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else ""
         self._services.log.error(
-            "bug", request_id=request_id, error=type(error).__name__, where=where,
+            "bug",
+            request_id=request_id,
+            error=type(error).__name__,
+            where=where,
             text=str(error) if isinstance(error, Bug) else "",
         )
-        return Failure("internal", f"something broke inside the gateway; its log knows `{request_id}`")
+        return Failure(
+            "internal", f"something broke inside the gateway; its log knows `{request_id}`"
+        )
 
 
 def accept(arrival: Arrival) -> None:
@@ -279,7 +290,9 @@ async def _replay(case: Case, reply: Reply, ending: Ending, entry: CacheEntry) -
     """Give a kept answer again: a stream as the stream it was."""
     headers = answer_headers(case, ending, entry.target, entry.content_type.encode())
     if entry.dropped:
-        headers.append((b"x-moegate-dropped", ", ".join(entry.dropped).encode("latin-1", "replace")))
+        headers.append(
+            (b"x-moegate-dropped", ", ".join(entry.dropped).encode("latin-1", "replace"))
+        )
     if not case.prompt.is_stream:
         headers.append((b"x-moegate-cost-usd", b"0.000000000"))
         await reply.whole(200, headers, b"".join(entry.chunks))

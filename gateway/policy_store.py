@@ -40,7 +40,9 @@ async def find_active(engine: AsyncEngine) -> StoredPolicy | None:
 async def find_version(engine: AsyncEngine, version: int) -> StoredPolicy | None:
     """One entry of the history."""
     async with engine.connect() as connection:
-        row = (await connection.execute(select(policies).where(policies.c.version == version))).first()
+        row = (
+            await connection.execute(select(policies).where(policies.c.version == version))
+        ).first()
     return None if row is None else StoredPolicy(*row)
 
 

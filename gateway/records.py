@@ -1,37 +1,13 @@
 """What is written down of a request: who asked, what was decided and why, how it ended. No content."""
 
-import msgspec
-
 from gateway.case import Case, Ending
+from gateway.decision_record import render_decision
 from gateway.ledger import RequestRow
-from policies.facts import Decision, Facts, Quote
-
-
-class DecisionRecord(msgspec.Struct, frozen=True):
-    """The facts a decision was made from and the decision: enough to explain and to repeat it.
-
-    ``catalogue`` is the version of the catalogue; ``quotes`` are prices and health as they stood.
-    """
-
-    facts: Facts
-    quotes: dict[str, Quote]
-    catalogue: str
-    decision: Decision
-
-
-_encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(DecisionRecord)
-
-
-def parse_decision(text: str | bytes) -> DecisionRecord:
-    """The record as stored; raises ``msgspec.DecodeError``."""
-    return _decoder.decode(text)
 
 
 def request_row(case: Case, ending: Ending, seconds: float) -> RequestRow:
     """The one row of a client's request."""
     principal, decision = case.principal, case.decision
-    record = DecisionRecord(case.facts, case.quotes, case.routing.catalogue.version, decision)
     failure = ending.failure
     return RequestRow(
         request_id=case.request_id,
@@ -41,10 +17,10 @@ def request_row(case: Case, ending: Ending, seconds: float) -> RequestRow:
         received_at=case.received_at,
         format=case.prompt.format,
         request_model=case.prompt.request_model[:200],
-        data_class=case.facts.data_class,
+        data_class=case.record.facts.data_class,
         labels=tuple(sorted(decision.labels)),
         policy=decision.policy,
-        decision=_encoder.encode(record).decode(),
+        decision=render_decision(case.record),
         state=ending.state,
         error=failure.kind if failure is not None else None,
         target=ending.target,

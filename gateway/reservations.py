@@ -54,9 +54,7 @@ class Hold:
 
     __slots__ = ("_admission", "_reservation", "_settler")
 
-    def __init__(
-        self, admission: Admission, settler: Settler
-    ) -> None:
+    def __init__(self, admission: Admission, settler: Settler) -> None:
         self._admission = admission
         self._settler = settler
         self._reservation: Reservation | None = None

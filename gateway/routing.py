@@ -96,8 +96,6 @@ class RoutingTable:
         now = self.current
         self.current = make_routing(now.catalogue, document, now.adapters)
 
-    def swap_catalogue(
-        self, catalogue: Catalogue, adapters: Mapping[str, ProviderAdapter]
-    ) -> None:
+    def swap_catalogue(self, catalogue: Catalogue, adapters: Mapping[str, ProviderAdapter]) -> None:
         """Route to ``catalogue`` from now on, under the same policy."""
         self.current = make_routing(catalogue, self.current.policy.document, adapters)

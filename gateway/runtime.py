@@ -43,7 +43,9 @@ class Runtime:
             except IdentityDown:
                 raise refuse("overloaded", "keys cannot be looked up at the moment") from None
         if not isinstance(found, Principal):
-            raise refuse("unauthenticated", "the API key is unknown or revoked", code="invalid_api_key")
+            raise refuse(
+                "unauthenticated", "the API key is unknown or revoked", code="invalid_api_key"
+            )
         return found
 
     async def check(self) -> list[Check]:
@@ -59,7 +61,12 @@ class Runtime:
         now = services.clock.now()
         healthy = [one.name for one in routing.targets if services.health.state(one.name, now)[0]]
         checks.append(
-            Check("targets", bool(healthy), is_needed=False, detail=f"{len(healthy)} of {len(routing.targets)} healthy")
+            Check(
+                "targets",
+                bool(healthy),
+                is_needed=False,
+                detail=f"{len(healthy)} of {len(routing.targets)} healthy",
+            )
         )
         checks.append(Check("policy", is_ok=True, is_needed=True, detail=routing.policy.label))
         return checks

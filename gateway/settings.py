@@ -24,7 +24,9 @@ T = TypeVar("T")
 
 def _option(default: T, env: str, help_text: str, unit: str = "") -> T:
     metadata = {"env": env, "help": help_text, "unit": unit}
-    return cast("T", field(default=default, metadata=metadata))  # a dataclass field stands for its default
+    return cast(
+        "T", field(default=default, metadata=metadata)
+    )  # a dataclass field stands for its default
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,46 +41,74 @@ class ProviderAccess:
 class Settings:
     """The options of one process. ``docs/settings.md`` is generated from this table."""
 
-    home: Path = _option(Path(), "MOEGATE_HOME", "state directory; default: the user's data directory")
+    home: Path = _option(
+        Path(), "MOEGATE_HOME", "state directory; default: the user's data directory"
+    )
     database_url: str = _option(
         "", "MOEGATE_DATABASE_URL", "SQL database; default: a SQLite file in the state directory"
     )
-    redis_url: str = _option("", "MOEGATE_REDIS_URL", "Redis or Valkey; empty: admission and cache in process")
+    redis_url: str = _option(
+        "", "MOEGATE_REDIS_URL", "Redis or Valkey; empty: admission and cache in process"
+    )
     master_key: Secret | None = _option(
-        None, "MOEGATE_MASTER_KEY", "wraps tenants' keys; default: made once, kept in the state directory"
+        None,
+        "MOEGATE_MASTER_KEY",
+        "wraps tenants' keys; default: made once, kept in the state directory",
     )
     admin_token: Secret | None = _option(
         None, "MOEGATE_ADMIN_TOKEN", "the first admin key; default: one is made and shown once"
     )
     host: str = _option("127.0.0.1", "MOEGATE_HOST", "address to listen on")
     port: int = _option(8080, "MOEGATE_PORT", "port to listen on")
-    workers: int = _option(1, "MOEGATE_WORKERS", "processes; more than one needs Redis and PostgreSQL")
+    workers: int = _option(
+        1, "MOEGATE_WORKERS", "processes; more than one needs Redis and PostgreSQL"
+    )
     policy: str = _option(
-        "balanced", "MOEGATE_POLICY", "policy of a first start: a shipped name or a file; later ones are applied"
+        "balanced",
+        "MOEGATE_POLICY",
+        "policy of a first start: a shipped name or a file; later ones are applied",
     )
     catalogue: str = _option("", "MOEGATE_CATALOGUE", "file with targets and providers of your own")
     discover: bool = _option(
         True, "MOEGATE_DISCOVER", "look for OpenAI-compatible servers listening on this machine"
     )
     simulator: str = _option(
-        "auto", "MOEGATE_SIMULATOR", "the built-in simulator as a target: auto (nothing else is there), on, off"
+        "auto",
+        "MOEGATE_SIMULATOR",
+        "the built-in simulator as a target: auto (nothing else is there), on, off",
     )
-    sglang_urls: tuple[str, ...] = _option((), "SGLANG_URLS", "SGLang workers or routers, comma separated")
-    sglang_api_key: Secret | None = _option(None, "SGLANG_API_KEY", "key that the SGLang workers ask for")
-    body_bytes_max: int = _option(16 * MIB, "MOEGATE_BODY_BYTES_MAX", "largest request body", "bytes")
-    answer_bytes_max: int = _option(64 * MIB, "MOEGATE_ANSWER_BYTES_MAX", "largest plain answer", "bytes")
+    sglang_urls: tuple[str, ...] = _option(
+        (), "SGLANG_URLS", "SGLang workers or routers, comma separated"
+    )
+    sglang_api_key: Secret | None = _option(
+        None, "SGLANG_API_KEY", "key that the SGLang workers ask for"
+    )
+    body_bytes_max: int = _option(
+        16 * MIB, "MOEGATE_BODY_BYTES_MAX", "largest request body", "bytes"
+    )
+    answer_bytes_max: int = _option(
+        64 * MIB, "MOEGATE_ANSWER_BYTES_MAX", "largest plain answer", "bytes"
+    )
     request_timeout_seconds: float = _option(
         600.0, "MOEGATE_REQUEST_TIMEOUT_SECONDS", "longest time for a whole request", "seconds"
     )
     journal_strict: bool = _option(
-        False, "MOEGATE_JOURNAL_STRICT", "wait for the disk before a call leaves (survives power loss)"
+        False,
+        "MOEGATE_JOURNAL_STRICT",
+        "wait for the disk before a call leaves (survives power loss)",
     )
     journal_segment_bytes: int = _option(
         8 * MIB, "MOEGATE_JOURNAL_SEGMENT_BYTES", "size of one journal segment", "bytes"
     )
-    cache_ttl_seconds: int = _option(3600, "MOEGATE_CACHE_TTL_SECONDS", "how long an answer is kept", "seconds")
-    cache_bytes_max: int = _option(64 * MIB, "MOEGATE_CACHE_BYTES_MAX", "in-process cache size", "bytes")
-    cache_entry_bytes_max: int = _option(1 * MIB, "MOEGATE_CACHE_ENTRY_BYTES_MAX", "largest cached answer", "bytes")
+    cache_ttl_seconds: int = _option(
+        3600, "MOEGATE_CACHE_TTL_SECONDS", "how long an answer is kept", "seconds"
+    )
+    cache_bytes_max: int = _option(
+        64 * MIB, "MOEGATE_CACHE_BYTES_MAX", "in-process cache size", "bytes"
+    )
+    cache_entry_bytes_max: int = _option(
+        1 * MIB, "MOEGATE_CACHE_ENTRY_BYTES_MAX", "largest cached answer", "bytes"
+    )
     log_level: str = _option("info", "MOEGATE_LOG_LEVEL", "debug, info, warning or error")
     providers: Mapping[str, ProviderAccess] = field(
         default_factory=dict[str, ProviderAccess],
@@ -139,7 +169,9 @@ def _find_variable(environ: Mapping[str, str], name: str) -> str | None:
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise StartError(f"cannot read `{path}`, which `{name}_FILE` names: {type(error).__name__}") from error
+        raise StartError(
+            f"cannot read `{path}`, which `{name}_FILE` names: {type(error).__name__}"
+        ) from error
 
 
 def _complete(values: dict[str, object], environ: Mapping[str, str]) -> Settings:
@@ -148,11 +180,15 @@ def _complete(values: dict[str, object], environ: Mapping[str, str]) -> Settings
     values.setdefault("database_url", f"sqlite+aiosqlite:///{home / 'moegate.db'}")
     settings = Settings(**values)  # type: ignore[arg-type]  # every value went through _convert
     if settings.workers > 1 and not settings.redis_url:
-        raise StartError("more than one worker needs `MOEGATE_REDIS_URL`: budgets are shared through Redis")
+        raise StartError(
+            "more than one worker needs `MOEGATE_REDIS_URL`: budgets are shared through Redis"
+        )
     if settings.simulator not in ("auto", "on", "off"):
         raise StartError(f"`simulator` is auto, on or off, not `{settings.simulator}`")
     if settings.log_level not in ("debug", "info", "warning", "error"):
-        raise StartError(f"`log_level` is debug, info, warning or error, not `{settings.log_level}`")
+        raise StartError(
+            f"`log_level` is debug, info, warning or error, not `{settings.log_level}`"
+        )
     return settings
 
 
@@ -188,12 +224,16 @@ def _file_providers(
         if name not in variables:
             raise StartError(f"unknown provider `{name}` in `{path}`{nearest(name, variables)}")
         if not isinstance(access, dict):
-            raise StartError(f"`providers.{name}` in `{path}` must be a mapping with `api_key`, `base_url`")
+            raise StartError(
+                f"`providers.{name}` in `{path}` must be a mapping with `api_key`, `base_url`"
+            )
         members = cast("dict[str, object]", access)
         for member in members:
             if member not in ("api_key", "base_url"):
                 where = f"`providers.{name}.{member}` in `{path}`"
-                raise StartError(f"unknown option {where}{nearest(member, ('api_key', 'base_url'))}")
+                raise StartError(
+                    f"unknown option {where}{nearest(member, ('api_key', 'base_url'))}"
+                )
         key, base_url = members.get("api_key"), members.get("base_url")
         found[name] = ProviderAccess(
             Secret(str(key)) if key else None, str(base_url) if base_url else None
@@ -233,8 +273,10 @@ def _convert(name: str, value: object, where: str) -> object:
     if isinstance(default, float):
         return _to_number(name, value, where, float)
     if isinstance(default, tuple):
-        items: list[object] = list(cast("list[object]", value)) if isinstance(value, list | tuple) else list(
-            str(value).split(",")
+        items: list[object] = (
+            list(cast("list[object]", value))
+            if isinstance(value, list | tuple)
+            else list(str(value).split(","))
         )
         return tuple(str(item).strip() for item in items if str(item).strip())
     if isinstance(default, Path):

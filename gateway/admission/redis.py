@@ -28,7 +28,9 @@ SEED_ROUNDS_MAX = 3
 
 
 class _Script(Protocol):
-    def __call__(self, keys: Sequence[str | bytes], args: Sequence[str | int]) -> Awaitable[object]: ...
+    def __call__(
+        self, keys: Sequence[str | bytes], args: Sequence[str | int]
+    ) -> Awaitable[object]: ...
 
 
 class RedisAdmission:
@@ -57,14 +59,20 @@ class RedisAdmission:
             *(prefix + window for window in windows),
         ]
         rate = -1 if ask.requests_per_minute is None else ask.requests_per_minute
-        args: list[str | int] = [rate, ask.amount_nanousd, *(limit.limit_nanousd for limit in ask.limits)]
+        args: list[str | int] = [
+            rate,
+            ask.amount_nanousd,
+            *(limit.limit_nanousd for limit in ask.limits),
+        ]
         for _ in range(SEED_ROUNDS_MAX):
             reply = await self._call(self._admit, keys, args)
             verdict = cast("bytes", reply[0])
             if verdict == b"ok":
                 if not windows:
                     return Grant()
-                return Grant(Reservation(ask.request_id, ask.organisation_id, windows, ask.amount_nanousd))
+                return Grant(
+                    Reservation(ask.request_id, ask.organisation_id, windows, ask.amount_nanousd)
+                )
             if verdict == b"hit":
                 return Grant(cached=cast("bytes", reply[1]))
             if verdict == b"rate":

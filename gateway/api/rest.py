@@ -19,7 +19,7 @@ from gateway.clock import make_request_id
 from gateway.errors import Refused, refuse
 from gateway.identity import Principal
 from gateway.ledger import tables
-from gateway.records import parse_decision
+from gateway.decision_record import parse_decision
 from gateway.routing import AUTO
 from gateway.runtime import Runtime
 from policies.decide import explain
@@ -79,13 +79,16 @@ class Rest:
         for entry in self._listed():
             if entry["id"] == wanted:
                 return Response(orjson.dumps(entry), media_type=JSON)
-        raise refuse("model_not_found", f"the model `{wanted[:100]}` does not exist", code="model_not_found")
+        raise refuse(
+            "model_not_found", f"the model `{wanted[:100]}` does not exist", code="model_not_found"
+        )
 
     def _listed(self) -> list[dict[str, object]]:
         routing = self._services.routing.current
         created = int(self._runtime.started_at)
         listed: list[dict[str, object]] = [
-            {"id": name, "object": "model", "created": created, "owned_by": "moegate"} for name in AUTO
+            {"id": name, "object": "model", "created": created, "owned_by": "moegate"}
+            for name in AUTO
         ]
         for target in routing.targets:
             listed.append(
@@ -151,7 +154,9 @@ class Rest:
         async with self._runtime.engine.connect() as connection:
             row = (await connection.execute(query)).mappings().first()
             if row is None:
-                raise refuse("invalid_request", "no such request, or not yet recorded", code="not_found")
+                raise refuse(
+                    "invalid_request", "no such request, or not yet recorded", code="not_found"
+                )
             legs = (
                 await connection.execute(
                     select(attempts)

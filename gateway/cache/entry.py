@@ -35,7 +35,9 @@ class Sealer:
     """Keys of tenants, derived from the master key with BLAKE2b (keyed, personalised by use)."""
 
     def __init__(self, master_key: bytes) -> None:
-        self._master = hashlib.blake2b(master_key, digest_size=32, person=b"moegate.master").digest()
+        self._master = hashlib.blake2b(
+            master_key, digest_size=32, person=b"moegate.master"
+        ).digest()
         self._ciphers: OrderedDict[str, tuple[bytes, AESGCM]] = OrderedDict()
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(CacheEntry)

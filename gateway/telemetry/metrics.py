@@ -18,33 +18,44 @@ class Metrics:
             "moegate_requests", "Requests by how they ended", ["outcome"], registry=self.registry
         )
         self.attempts = Counter(
-            "moegate_attempts", "Upstream calls by target and end", ["target", "state"],
+            "moegate_attempts",
+            "Upstream calls by target and end",
+            ["target", "state"],
             registry=self.registry,
         )
         self.tokens = Counter(
-            "moegate_tokens", "Tokens booked by target and direction", ["target", "direction"],
+            "moegate_tokens",
+            "Tokens booked by target and direction",
+            ["target", "direction"],
             registry=self.registry,
         )
         self.cost = Counter(
-            "moegate_cost_nanousd", "Nano-dollars booked by target", ["target"],
+            "moegate_cost_nanousd",
+            "Nano-dollars booked by target",
+            ["target"],
             registry=self.registry,
         )
         self.request_seconds = Histogram(
             "moegate_request_seconds", "Whole requests", buckets=SECONDS, registry=self.registry
         )
         self.first_chunk_seconds = Histogram(
-            "moegate_time_to_first_chunk_seconds", "From arrival to the first streamed chunk",
-            buckets=SECONDS, registry=self.registry,
+            "moegate_time_to_first_chunk_seconds",
+            "From arrival to the first streamed chunk",
+            buckets=SECONDS,
+            registry=self.registry,
         )
         self.in_flight = Gauge(
             "moegate_requests_in_flight", "Requests being worked on", registry=self.registry
         )
         self.healthy = Gauge(
-            "moegate_target_healthy", "1 if the target takes requests", ["target"],
+            "moegate_target_healthy",
+            "1 if the target takes requests",
+            ["target"],
             registry=self.registry,
         )
         self.unshipped = Gauge(
-            "moegate_journal_rows_unshipped", "Journalled rows that SQL does not have yet",
+            "moegate_journal_rows_unshipped",
+            "Journalled rows that SQL does not have yet",
             registry=self.registry,
         )
         self._outcomes: dict[str, Counter] = {}

@@ -1,0 +1,207 @@
+"""Composition root: settings → services → ASGI application. The only place that builds the parts.
+
+Promises: start-up fails with one clear line or ends in a gateway that can serve; what was opened is closed
+in the opposite order, the journal is shipped last.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from redis.asyncio import Redis
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.typing import FilteringBoundLogger
+
+from backends.health import Health
+from backends.transport import Transport
+from gateway.admission import Admission, MemoryAdmission, RedisAdmission, Reservation
+from gateway.api.asgi import AsgiApp, Receive, Scope, Send
+from gateway.api.chat import ChatCompletions
+from gateway.api.rest import build_rest
+from gateway.background import Background
+from gateway.cache import CacheStore, MemoryStore, RedisStore, Sealer
+from gateway.clock import Clock
+from gateway.errors import StartError
+from gateway.identity import Identity
+from gateway.ledger import Journal, Shipper, booked, open_database
+from gateway.pipeline import Pipeline
+from gateway.policy_store import StoredPolicy, find_active, latest_version
+from gateway.prepare import load_master_key
+from gateway.reservations import Settler
+from gateway.routing import RoutingTable, make_routing
+from gateway.runtime import Runtime
+from gateway.services import Services
+from gateway.settings import Settings
+from gateway.telemetry.log import LineWriter, make_logger
+from gateway.telemetry.metrics import Metrics
+from gateway.world import World, open_world
+from policies.classify import Classifier
+from policies.document import PolicyError
+
+POLICY_POLL_SECONDS = 1.0
+STANDARD_OUTPUT = 1
+
+
+class Gateway:
+    """The ASGI application: start and stop, hot endpoints by path, everything else Starlette."""
+
+    def __init__(
+        self, settings: Settings, announce: Callable[[Runtime], None] | None = None
+    ) -> None:
+        self._settings = settings
+        self._announce = announce
+        self._hot: dict[str, AsgiApp] = {}
+        self._rest: AsgiApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI 3."""
+        if scope["type"] == "http":
+            hot = self._hot.get(scope["path"])
+            if hot is not None and scope["method"] == "POST":
+                await hot(scope, receive, send)
+            elif self._rest is not None:
+                await self._rest(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1003})
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            async with open_gateway(self._settings) as runtime:
+                pipeline = Pipeline(runtime.services)
+                self._hot = {"/v1/chat/completions": ChatCompletions(pipeline)}
+                self._rest = build_rest(runtime)
+                await send({"type": "lifespan.startup.complete"})
+                if self._announce is not None:
+                    self._announce(runtime)
+                await receive()
+                self._hot, self._rest = {}, None
+        except StartError as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+@asynccontextmanager
+async def open_gateway(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Runtime]:
+    """A running gateway for as long as the context lasts. Raises ``StartError``."""
+    clock = clock or Clock()
+    async with AsyncExitStack() as stack:
+        writer = LineWriter(STANDARD_OUTPUT)
+        stack.callback(writer.close)
+        log = make_logger(writer, settings.log_level)
+        engine = open_database(settings.database_url)
+        stack.push_async_callback(engine.dispose)
+        active = await _find_policy(engine)
+        transport = Transport()
+        stack.push_async_callback(transport.close)
+        world = await stack.enter_async_context(open_world(settings, transport, log))
+        routing = _make_table(world, active)
+        journal = Journal(settings.home / "journal", segment_bytes=settings.journal_segment_bytes)
+        stack.callback(journal.close)
+        shipper = Shipper(journal, engine, log)
+        await shipper.start()
+        stack.push_async_callback(shipper.close)
+        admission, cache, redis = _open_admission(settings, engine, shipper, clock)
+        stack.push_async_callback(admission.close)
+        for left in journal.replayed:
+            await admission.settle(
+                Reservation(left.request_id, left.organisation_id, (), 0), left.cost_nanousd
+            )
+        settler = Settler(admission)
+        stack.push_async_callback(settler.close)
+        background = Background(log)
+        stack.push_async_callback(background.close)
+        services = Services(
+            settings=settings,
+            clock=clock,
+            identity=Identity(engine),
+            classifier=Classifier(),
+            routing=routing,
+            admission=admission,
+            settler=settler,
+            cache=cache,
+            sealer=Sealer(load_master_key(settings)),
+            journal=journal,
+            transport=transport,
+            health=Health(),
+            background=background,
+            metrics=Metrics(),
+            log=log,
+        )
+        poll = asyncio.create_task(_follow_policy(engine, routing, active.version, log))
+        stack.callback(poll.cancel)
+        follow = asyncio.create_task(world.follow(routing))
+        stack.callback(follow.cancel)
+        ping = _pinger(redis) if redis is not None else None
+        yield Runtime(services, engine, ping, clock.now())
+
+
+async def _find_policy(engine: AsyncEngine) -> StoredPolicy:
+    try:
+        active = await find_active(engine)
+    except (SQLAlchemyError, OSError) as error:
+        raise StartError(
+            f"the database cannot be read ({type(error).__name__}): run `moegate init`, or look at "
+            "`MOEGATE_DATABASE_URL`"
+        ) from error
+    if active is None:
+        raise StartError("no policy is in force: run `moegate init`")
+    return active
+
+
+def _make_table(world: World, active: StoredPolicy) -> RoutingTable:
+    try:
+        return RoutingTable(make_routing(world.catalogue, active.parse(), world.adapters))
+    except PolicyError as error:
+        raise StartError(
+            f"the policy in force does not work with this catalogue: {error}"
+        ) from error
+
+
+def _open_admission(
+    settings: Settings, engine: AsyncEngine, shipper: Shipper, clock: Clock
+) -> tuple[Admission, CacheStore, Redis | None]:
+    async def seed(windows: list[str] | tuple[str, ...]) -> dict[str, int]:
+        await shipper.drain()
+        return await booked(engine, windows)
+
+    if not settings.redis_url:
+        memory = MemoryStore(settings.cache_bytes_max)
+        return MemoryAdmission(seed, memory.find), memory, None
+    client = Redis.from_url(settings.redis_url, socket_timeout=2.0, socket_connect_timeout=2.0)
+    return RedisAdmission(client, seed), RedisStore(client), client
+
+
+def _pinger(client: Redis) -> Callable[[], "asyncio.Future[None]"]:
+    async def ping() -> None:
+        await client.ping()
+
+    return lambda: asyncio.ensure_future(ping())
+
+
+async def _follow_policy(
+    engine: AsyncEngine, routing: RoutingTable, version: int, log: FilteringBoundLogger
+) -> None:
+    """Take up what was applied meanwhile; while SQL is away the last policy goes on."""
+    while True:
+        await asyncio.sleep(POLICY_POLL_SECONDS)
+        try:
+            latest = await latest_version(engine)
+            if latest == version:
+                continue
+            active = await find_active(engine)
+        except (SQLAlchemyError, OSError):
+            continue
+        if active is None:
+            continue
+        version = active.version
+        try:
+            routing.swap_policy(active.parse())
+        except PolicyError as error:
+            log.error("policy not taken up", version=version, error=str(error))
+        else:
+            log.info("policy in force", version=version, policy=active.name)

@@ -1,0 +1,182 @@
+"""``moegate doctor``: look at everything a gateway stands on and say what to do about what is wrong."""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import orjson
+import typer
+from redis.asyncio import Redis
+
+from backends.transport import Transport
+from gateway.cli.context import read_settings
+from gateway.errors import StartError
+from gateway.ledger import open_database, schema_state
+from gateway.policy_store import find_active
+from gateway.routing import make_routing
+from gateway.settings import Settings
+from gateway.world import World, open_world
+from gateway.telemetry.log import LineWriter, make_logger
+
+State = Literal["ok", "warning", "broken"]
+PROBE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report; ``advice`` says what would help."""
+
+    name: str
+    state: State
+    detail: str
+    advice: str = ""
+
+
+def doctor(
+    config: Annotated[Path | None, typer.Option(help="Configuration file (YAML).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+) -> None:
+    """Check state directory, database, Redis, policy and targets; exit code 1 if one is broken."""
+    settings = read_settings(config, {})
+    findings = asyncio.run(examine(settings))
+    if as_json:
+        typer.echo(orjson.dumps([asdict(finding) for finding in findings]).decode())
+    else:
+        for finding in findings:
+            typer.echo(f"{finding.state:<8} {finding.name:<16} {finding.detail}")
+            if finding.advice:
+                typer.echo(f"{'':<8} {'':<16} → {finding.advice}")
+    if any(finding.state == "broken" for finding in findings):
+        raise typer.Exit(1)
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """Every check, each on its own: one that breaks does not hide the others."""
+    checks: list[tuple[str, Callable[[Settings], Awaitable[list[Finding]]]]] = [
+        ("state directory", _look_at_home),
+        ("database", _look_at_database),
+        ("redis", _look_at_redis),
+        ("targets", _look_at_targets),
+    ]
+    findings: list[Finding] = []
+    for name, look in checks:
+        try:
+            findings.extend(await look(settings))
+        except StartError as error:
+            findings.append(Finding(name, "broken", str(error)))
+        except Exception as error:  # a check: whatever breaks is its finding
+            findings.append(Finding(name, "broken", f"{type(error).__name__}: {error}"[:300]))
+    return findings
+
+
+async def _look_at_home(settings: Settings) -> list[Finding]:
+    home = settings.home
+    if not home.is_dir():
+        return [
+            Finding(
+                "state directory",
+                "warning",
+                f"`{home}` is not there yet",
+                "the first start makes it",
+            )
+        ]
+    with tempfile.NamedTemporaryFile(dir=home):
+        pass
+    free = os.statvfs(home)
+    room = free.f_bavail * free.f_frsize
+    if room < 8 * settings.journal_segment_bytes:
+        return [
+            Finding(
+                "state directory",
+                "warning",
+                f"`{home}` has {room >> 20} MiB left",
+                "requests are refused when the journal has no room",
+            )
+        ]
+    return [Finding("state directory", "ok", f"`{home}`, {room >> 20} MiB free")]
+
+
+async def _look_at_database(settings: Settings) -> list[Finding]:
+    state = await schema_state(settings.database_url)
+    dialect = settings.database_url.partition(":")[0]
+    if state == "current":
+        found = [Finding("database", "ok", f"{dialect}, schema up to date")]
+    else:
+        return [Finding("database", "broken", f"{dialect}, schema {state}", "run `moegate init`")]
+    engine = open_database(settings.database_url)
+    try:
+        active = await find_active(engine)
+    finally:
+        await engine.dispose()
+    if active is None:
+        return [*found, Finding("policy", "broken", "none in force", "run `moegate init`")]
+    return [*found, Finding("policy", "ok", f"{active.name}@{active.version}")]
+
+
+async def _look_at_redis(settings: Settings) -> list[Finding]:
+    if not settings.redis_url:
+        return [Finding("redis", "ok", "not used: budgets and cache live in one process")]
+    client = Redis.from_url(settings.redis_url, socket_timeout=PROBE_SECONDS)
+    try:
+        about = await client.info("server")
+        config = await client.info("memory")
+    finally:
+        await client.aclose()
+    version = str(about.get("valkey_version") or about.get("redis_version"))
+    if config.get("maxmemory_policy") not in ("noeviction", None):
+        return [
+            Finding(
+                "redis",
+                "warning",
+                f"version {version} evicts ({config['maxmemory_policy']})",
+                "set `maxmemory-policy noeviction`: budgets must not be forgotten",
+            )
+        ]
+    return [Finding("redis", "ok", f"version {version}")]
+
+
+async def _look_at_targets(settings: Settings) -> list[Finding]:
+    transport = Transport()
+    writer = LineWriter(2)
+    try:
+        async with open_world(settings, transport, make_logger(writer, "error")) as world:
+            findings = _describe(world)
+            findings.extend(await _check_policy_fits(settings, world))
+    finally:
+        await transport.close()
+        writer.close()
+    return findings
+
+
+def _describe(world: World) -> list[Finding]:
+    providers: dict[str, int] = {}
+    for target in world.catalogue.targets:
+        providers[target.provider] = providers.get(target.provider, 0) + 1
+    if set(providers) <= {"simulator"}:
+        return [
+            Finding(
+                "targets",
+                "warning",
+                "only the built-in simulator",
+                "set a provider's key or `SGLANG_URLS`; see the README",
+            )
+        ]
+    return [
+        Finding("targets", "ok", f"{provider}: {count}")
+        for provider, count in sorted(providers.items())
+    ] + [Finding("targets", "broken", f"`{url}` does not answer") for url in world.unreachable]
+
+
+async def _check_policy_fits(settings: Settings, world: World) -> list[Finding]:
+    engine = open_database(settings.database_url)
+    try:
+        active = await find_active(engine)
+    finally:
+        await engine.dispose()
+    if active is not None:
+        make_routing(world.catalogue, active.parse(), world.adapters)
+    return []

@@ -1,0 +1,134 @@
+"""``moegate serve``: prepare what is missing, then answer."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+import uvicorn
+
+from backends.catalogue import read_providers
+from gateway.app import Gateway
+from gateway.cli.context import read_settings
+from gateway.prepare import Prepared, make_home, prepare
+from gateway.runtime import Runtime
+from gateway.settings import Settings
+
+GRACE_SECONDS = 30
+KEEP_ALIVE_SECONDS = 75
+BACKLOG = 4096
+
+
+def serve(
+    config: Annotated[Path | None, typer.Option(help="Configuration file (YAML).")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on [127.0.0.1].")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on [8080].")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; more than one needs Redis.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Say what started as JSON.")] = False,
+) -> None:
+    """Run the gateway; with nothing configured, on SQLite and in-process budgets and cache."""
+    settings = read_settings(config, {"host": host, "port": port, "workers": workers})
+    make_home(settings)
+    prepared = None
+    if settings.database_url.startswith("sqlite"):
+        # A file of one's own is brought up to date at once; a shared database only by `moegate init`.
+        prepared = asyncio.run(prepare(settings))
+    greet = _greeting(settings, prepared, as_json=as_json)
+    if settings.workers > 1:
+        if config is not None:
+            os.environ["MOEGATE_CONFIG"] = str(config.absolute())
+        uvicorn.run("gateway.cli.serve:make_worker", factory=True, **_options(settings))
+        return
+    uvicorn.run(Gateway(settings, greet), **_options(settings))
+
+
+def make_worker() -> Gateway:
+    """The application of one worker process, from the environment it inherited."""
+    return Gateway(read_settings(None, {}))
+
+
+def _options(settings: Settings) -> dict[str, object]:
+    return {
+        "host": settings.host,
+        "port": settings.port,
+        "workers": settings.workers,
+        "loop": "uvloop",
+        "http": "httptools",
+        "lifespan": "on",
+        "access_log": False,
+        "log_level": "warning",
+        "server_header": False,
+        "backlog": BACKLOG,
+        "timeout_keep_alive": KEEP_ALIVE_SECONDS,
+        "timeout_graceful_shutdown": GRACE_SECONDS,
+    }
+
+
+def _greeting(
+    settings: Settings, prepared: Prepared | None, *, as_json: bool
+) -> Callable[[Runtime], None]:
+    def greet(runtime: Runtime) -> None:
+        routing = runtime.services.routing.current
+        url = f"http://{_shown_host(settings.host)}:{settings.port}"
+        key = prepared.admin_key if prepared is not None else None
+        if as_json:
+            typer.echo(
+                orjson.dumps(
+                    {
+                        "url": url,
+                        "admin_key": key,
+                        "policy": routing.policy.label,
+                        "targets": [target.name for target in routing.targets],
+                        "state": str(settings.home),
+                    }
+                ).decode()
+            )
+            return
+        typer.echo("\n".join(_words(url, key, runtime, settings)))
+
+    return greet
+
+
+def _words(url: str, key: str | None, runtime: Runtime, settings: Settings) -> list[str]:
+    routing = runtime.services.routing.current
+    lines = ["", f"moegate answers at {url}", ""]
+    homes = [target.name for target in routing.targets if target.boundary == "self_hosted"]
+    away: dict[str, int] = {}
+    for target in routing.targets:
+        if target.boundary != "self_hosted":
+            away[target.provider] = away.get(target.provider, 0) + 1
+    lines.append(f"  self-hosted  {', '.join(homes) or 'none'}")
+    shown = ", ".join(f"{provider} ({count} models)" for provider, count in sorted(away.items()))
+    lines.append(f"  providers    {shown or 'none: set ' + _key_variables()}")
+    lines.append(f"  policy       {routing.policy.label}")
+    lines.append(f"  state        {settings.home}")
+    if any(target.provider == "simulator" for target in routing.targets):
+        lines += ["", "  Answers come from the built-in simulator, which is not a model."]
+    if key is not None:
+        lines += ["", f"  admin key    {key}", "               shown this once; keep it", ""]
+        lines += [f"  open {url}/#key={key}", ""]
+    lines += ["  try it:"]
+    lines += [
+        f"  curl {url}/v1/chat/completions -H 'Authorization: Bearer {key or '$MOEGATE_KEY'}' \\"
+    ]
+    lines += ["    -H 'content-type: application/json' \\"]
+    lines += [
+        """    -d '{"model": "auto", "messages": [{"role": "user", "content": "Say hello."}]}'""",
+        "",
+    ]
+    return lines
+
+
+def _key_variables() -> str:
+    main = ("openai", "anthropic", "gemini")
+    providers = read_providers()
+    return ", ".join(providers[name].api_key_variable for name in main)
+
+
+def _shown_host(host: str) -> str:
+    return "127.0.0.1" if host in ("0.0.0.0", "::") else host
