@@ -1,0 +1,220 @@
+"""Both admissions keep the same promises: one suite, run against the process and a real Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from gateway.admission import (
+    Admission,
+    AdmissionDown,
+    Ask,
+    Denied,
+    Grant,
+    Limit,
+    MemoryAdmission,
+    RedisAdmission,
+    Reservation,
+)
+from gateway.cache import MemoryStore
+
+NOW = 1_795_000_000.0
+TOTAL = Limit("key:k1", "total", 1000)
+DAY = Limit("key:k1", "day", 600)
+
+
+class Books:
+    """Amounts booked in SQL, by window, and how often they were asked for."""
+
+    def __init__(self) -> None:
+        self.booked: dict[str, int] = {}
+        self.asked = 0
+
+    async def seed(self, windows: Sequence[str]) -> dict[str, int]:
+        self.asked += 1
+        await asyncio.sleep(0)
+        return {window: self.booked.get(window, 0) for window in windows}
+
+
+@pytest.fixture
+def books() -> Books:
+    """Empty books."""
+    return Books()
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def admission(
+    request: pytest.FixtureRequest, books: Books
+) -> AsyncIterator[Admission]:
+    """Each implementation, empty."""
+    if request.param == "memory":
+        yield MemoryAdmission(books.seed, MemoryStore(1_000_000).find)
+        return
+    url: str = request.getfixturevalue("redis_url")
+    client = Redis.from_url(url)
+    await client.flushdb()
+    made = RedisAdmission(client, books.seed)
+    yield made
+    await made.close()
+
+
+def ask(request_id: str, amount: int, *limits: Limit, rpm: int | None = None, now: float = NOW) -> Ask:
+    """An ask of one key."""
+    return Ask(
+        request_id=request_id,
+        organisation_id="org",
+        now=now,
+        limits=limits,
+        amount_nanousd=amount,
+        rate_scope="key:k1",
+        requests_per_minute=rpm,
+    )
+
+
+def held(granted: Grant | Denied) -> Reservation:
+    """The reservation of a grant."""
+    assert isinstance(granted, Grant)
+    assert granted.reservation is not None
+    return granted.reservation
+
+
+async def test_reserves_up_to_the_limit_and_not_beyond(admission: Admission) -> None:
+    """A limit of 1000 admits 600 and 400, and denies one nano-dollar more."""
+    held(await admission.admit(ask("a", 600, TOTAL)))
+    held(await admission.admit(ask("b", 400, TOTAL)))
+    denied = await admission.admit(ask("c", 1, TOTAL))
+    assert denied == Denied("budget_exhausted", "key:k1|total|", 1000, 1000)
+
+
+async def test_settlement_frees_what_was_not_spent(admission: Admission) -> None:
+    """After settling 100 of 1000 reserved, 900 are free again and not 901."""
+    reservation = held(await admission.admit(ask("a", 1000, TOTAL)))
+    await admission.settle(reservation, 100)
+    assert isinstance(await admission.admit(ask("b", 901, TOTAL)), Denied)
+    held(await admission.admit(ask("c", 900, TOTAL)))
+
+
+async def test_second_settlement_changes_nothing(admission: Admission) -> None:
+    """Settling twice books once."""
+    reservation = held(await admission.admit(ask("a", 500, TOTAL)))
+    await admission.settle(reservation, 500)
+    await admission.settle(reservation, 500)
+    held(await admission.admit(ask("b", 500, TOTAL)))
+
+
+async def test_denied_by_one_limit_reserves_in_none(admission: Admission) -> None:
+    """Where the day's limit denies, the total's has nothing reserved."""
+    assert isinstance(await admission.admit(ask("a", 700, TOTAL, DAY)), Denied)
+    held(await admission.admit(ask("b", 1000, TOTAL)))
+
+
+async def test_bill_above_the_bound_is_booked(admission: Admission) -> None:
+    """What was really spent counts, also when it is more than was reserved."""
+    reservation = held(await admission.admit(ask("a", 10, TOTAL)))
+    await admission.settle(reservation, 1000)
+    assert isinstance(await admission.admit(ask("b", 1, TOTAL)), Denied)
+
+
+async def test_new_window_starts_from_the_books(admission: Admission, books: Books) -> None:
+    """A window that was never seen holds what SQL has booked in it."""
+    books.booked["key:k1|total|"] = 999
+    assert isinstance(await admission.admit(ask("a", 2, TOTAL)), Denied)
+    held(await admission.admit(ask("b", 1, TOTAL)))
+    assert books.asked == 1
+
+
+async def test_next_day_is_a_new_window(admission: Admission) -> None:
+    """A day's limit is whole again after midnight UTC, a total is not."""
+    held(await admission.admit(ask("a", 600, DAY, TOTAL)))
+    later = NOW + 86_400
+    assert isinstance(await admission.admit(ask("b", 500, DAY, TOTAL, now=later)), Denied)
+    held(await admission.admit(ask("c", 400, DAY, TOTAL, now=later)))
+
+
+async def test_rate_is_counted_by_the_minute(admission: Admission) -> None:
+    """Two a minute: the third waits until the next minute."""
+    start = NOW // 60 * 60
+    for name in "ab":
+        assert isinstance(await admission.admit(ask(name, 0, rpm=2, now=start + 10)), Grant)
+    denied = await admission.admit(ask("c", 0, rpm=2, now=start + 10))
+    assert isinstance(denied, Denied)
+    assert (denied.kind, denied.retry_after_seconds) == ("rate_limited", 50.0)
+    assert isinstance(await admission.admit(ask("d", 0, rpm=2, now=start + 60)), Grant)
+
+
+async def test_tenants_do_not_share_windows(admission: Admission) -> None:
+    """The same scope name in another organisation is another budget (Redis), or never occurs (ids are
+    unique); either way a settlement of one does not free the other's."""
+    mine = held(await admission.admit(ask("a", 1000, TOTAL)))
+    other = Reservation("a", "other", mine.windows, 1000)
+    if isinstance(admission, RedisAdmission):
+        await admission.settle(other, 0)
+        assert isinstance(await admission.admit(ask("b", 1, TOTAL)), Denied)
+
+
+@pytest.mark.parametrize("runners", [40])
+async def test_race_never_passes_the_limit(admission: Admission, runners: int) -> None:
+    """Forty at once for 1000 in pieces of 300: exactly three get in."""
+    answers = await asyncio.gather(
+        *(admission.admit(ask(f"r{number}", 300, TOTAL)) for number in range(runners))
+    )
+    assert sum(isinstance(answer, Grant) for answer in answers) == 3
+
+
+async def test_dead_redis_admits_nobody() -> None:
+    """Where the store of budgets does not answer, nothing is granted."""
+    books = Books()
+    client = Redis.from_url("redis://127.0.0.1:1/0", socket_connect_timeout=0.2)
+    admission = RedisAdmission(client, books.seed)
+    with pytest.raises(AdmissionDown):
+        await admission.admit(ask("a", 1, TOTAL))
+    await admission.close()
+
+
+async def test_emptied_redis_is_seeded_again(redis_url: str) -> None:
+    """A Redis that lost everything hands out nothing that SQL has booked already."""
+    books = Books()
+    client = Redis.from_url(redis_url)
+    await client.flushdb()
+    admission = RedisAdmission(client, books.seed)
+    reservation = held(await admission.admit(ask("a", 1000, TOTAL)))
+    await admission.settle(reservation, 1000)
+    books.booked["key:k1|total|"] = 1000
+    await client.flushdb()
+    assert isinstance(await admission.admit(ask("b", 1, TOTAL)), Denied)
+    await admission.close()
+
+
+Step = tuple[str, int, int]
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["admit", "settle"]), st.integers(0, 700), st.integers(0, 700)),
+    max_size=40,
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+def test_settled_plus_reserved_never_passes_the_limit(steps: list[Step]) -> None:
+    """In any order of admissions and settlements within their bounds, the limit holds."""
+
+    async def play() -> None:
+        admission = MemoryAdmission(Books().seed, MemoryStore(0).find)
+        spent, open_ones = 0, list[Reservation]()
+        for number, (step, amount, bill) in enumerate(steps):
+            if step == "admit":
+                granted = await admission.admit(ask(f"r{number}", amount, TOTAL))
+                fits = spent + sum(one.amount_nanousd for one in open_ones) + amount <= 1000
+                assert isinstance(granted, Grant) == fits
+                if isinstance(granted, Grant):
+                    open_ones.append(held(granted))
+            elif open_ones:
+                one = open_ones.pop(bill % len(open_ones))
+                real = min(bill, one.amount_nanousd)
+                spent += real
+                await admission.settle(one, real)
+            assert spent + sum(one.amount_nanousd for one in open_ones) <= 1000
+
+    asyncio.run(play())
