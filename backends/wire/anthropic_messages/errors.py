@@ -1,0 +1,93 @@
+"""What Claude's refusals and failures mean in moegate's kinds.
+
+Promises: what concerns the gateway's own account stays in ``detail``; the client sees the provider's
+words only where its own request was at fault. Sources: Anthropic's errors page; recorded 400, 401,
+404 and 529 answers.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from backends.wire.failure import Failure, FailureKind
+from backends.wire.upstream_errors import clean_text, find_retry_after
+
+
+class _Error(msgspec.Struct):
+    type: str = ""
+    message: str = ""
+
+
+class ErrorBody(msgspec.Struct):
+    """``{"type": "error", "error": {"type", "message"}}``."""
+
+    error: _Error = msgspec.field(default_factory=_Error)
+
+
+_BODY = msgspec.json.Decoder(ErrorBody)
+
+_KIND_BY_TYPE: dict[str, FailureKind] = {
+    "invalid_request_error": "invalid_request",
+    "authentication_error": "upstream_failed",
+    "permission_error": "upstream_failed",
+    "billing_error": "upstream_failed",
+    "not_found_error": "upstream_failed",
+    "request_too_large": "too_large",
+    "rate_limit_error": "rate_limited",
+    "api_error": "upstream_failed",
+    "overloaded_error": "overloaded",
+    "timeout_error": "upstream_timeout",
+}
+_KIND_BY_STATUS: dict[int, FailureKind] = {
+    400: "invalid_request",
+    408: "upstream_timeout",
+    413: "too_large",
+    422: "invalid_request",
+    429: "rate_limited",
+    503: "overloaded",
+    504: "upstream_timeout",
+    529: "overloaded",
+}
+_MESSAGE: dict[FailureKind, str] = {
+    "upstream_failed": "the provider failed to answer",
+    "upstream_timeout": "the provider did not answer in time",
+    "overloaded": "the provider is overloaded; try again later",
+    "rate_limited": "the provider's rate limit is reached; try again later",
+    "too_large": "the request is larger than the provider takes",
+}
+_TOO_LONG = ("prompt is too long", "exceed context limit", "exceeds the context window")
+
+
+def read_error(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
+    """What a status other than 2xx means; never raises, whatever ``body`` holds."""
+    try:
+        error = _BODY.decode(body).error
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        error = _Error()
+    failure = describe_error(error.type, error.message, status=status)
+    return msgspec.structs.replace(
+        failure,
+        detail=failure.detail or clean_text(body[:300].decode(errors="replace")) or None,
+        retry_after_seconds=find_retry_after(headers),
+        # A proxy in front of the model may give up while the model still works.
+        may_have_spent=failure.kind == "upstream_timeout",
+    )
+
+
+def describe_error(kind_word: str, message: str, *, status: int) -> Failure:
+    """The failure behind an error object; ``status`` decides where its type is not known."""
+    text = clean_text(message)
+    kind = _KIND_BY_TYPE.get(kind_word) or _KIND_BY_STATUS.get(status, "upstream_failed")
+    detail = f"{status} {kind_word}: {text}" if text or kind_word else None
+    if kind == "invalid_request":
+        if any(words in text for words in _TOO_LONG):
+            return Failure(
+                "context_too_long",
+                text,
+                code="context_length_exceeded",
+                detail=detail,
+                upstream_status=status,
+            )
+        shown = f"the provider refused the request: {text}" if text else "the request was refused"
+        return Failure(kind, shown, detail=detail, upstream_status=status)
+    return Failure(kind, _MESSAGE[kind], detail=detail, upstream_status=status)

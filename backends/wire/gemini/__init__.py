@@ -1,0 +1,10 @@
+"""The Gemini generateContent format as a target: prompt -> request, answer -> events, error -> failure.
+
+Read next: :mod:`request`, :mod:`answer`, :mod:`errors`; what each model accepts is in :mod:`models`.
+"""
+
+from backends.wire.gemini.answer import EventParser, parse_answer
+from backends.wire.gemini.errors import read_error
+from backends.wire.gemini.request import render_request
+
+__all__ = ["EventParser", "parse_answer", "read_error", "render_request"]

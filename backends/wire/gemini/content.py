@@ -1,0 +1,188 @@
+"""Turns of a prompt as Gemini's ``systemInstruction`` and ``contents``.
+
+Promises: turns keep their order; calls and results are matched by id and name; signatures go back
+only if Google issued them. System messages inside a conversation, for which Gemini has no place,
+move to the top and are listed. Does not read sampling or tools: :mod:`backends.wire.gemini.request`.
+"""
+
+import msgspec
+
+from backends.wire.failure import WireError, invalid_request
+from backends.wire.gemini.models import ModelTraits
+from backends.wire.prompt import Media, Message, Reasoning, Refusal, Text, ToolCall, ToolResult
+from backends.wire.rendering import Losses, is_json_object
+
+ISSUER = "gemini"
+"""The issuer under which Gemini's thought signatures travel."""
+
+SIGNATURE_UNKNOWN = "skip_thought_signature_validator"
+"""Google's documented stand-in for a call's signature that a client could not keep."""
+
+_TYPE_BY_SUFFIX = {
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
+    "webp": "image/webp",
+    "gif": "image/gif",
+    "heic": "image/heic",
+    "heif": "image/heif",
+    "pdf": "application/pdf",
+    "mp3": "audio/mpeg",
+    "wav": "audio/wav",
+}
+
+Part = dict[str, object]
+
+
+class Conversation:
+    """Collects a prompt's messages; ``system`` and ``contents`` are what Gemini gets."""
+
+    def __init__(self, traits: ModelTraits, losses: Losses) -> None:
+        self._traits = traits
+        self._losses = losses
+        self._call_names: dict[str, str] = {}
+        self._turns: list[tuple[str, list[Part]]] = []
+        self.system: list[Part] = []
+
+    def add(self, index: int, message: Message) -> None:
+        """Take the message at ``index``. Raises ``WireError`` for parts that Gemini cannot take."""
+        if message.name is not None:
+            self._losses.add("messages[].name")
+        match message.role:
+            case "system" | "developer":
+                self._add_system(index, message)
+            case "assistant":
+                self._add_model(index, message)
+            case "user" | "tool":
+                self._add_user(index, message)
+
+    def finish(self) -> list[dict[str, object]]:
+        """Close the conversation and give its contents. Raises ``WireError`` if there are none."""
+        turns = [(role, parts) for role, parts in self._turns if parts]
+        if not turns and self.system:
+            self._losses.add("messages[].role")
+            turns = [("user", self.system)]
+            self.system = []
+        if not turns:
+            raise invalid_request("the messages hold no content", param="messages")
+        return [{"role": role, "parts": parts} for role, parts in turns]
+
+    def _add_system(self, index: int, message: Message) -> None:
+        for part in message.parts:
+            if not isinstance(part, Text):
+                raise _misplaced(index, "a system message holds text only")
+            if part.text:
+                self.system.append({"text": part.text})
+                if self._turns:
+                    self._losses.add(f"messages[{index}].position")
+
+    def _parts(self, role: str) -> list[Part]:
+        if not self._turns or self._turns[-1][0] != role:
+            self._turns.append((role, []))
+        return self._turns[-1][1]
+
+    def _add_model(self, index: int, message: Message) -> None:
+        parts = self._parts("model")
+        is_first_call = True
+        for part in message.parts:
+            if isinstance(part, Text | Refusal):
+                if part.text:
+                    parts.append({"text": part.text})
+            elif isinstance(part, ToolCall):
+                parts.append(self._render_call(index, part, is_first_call))
+                is_first_call = False
+            elif isinstance(part, Reasoning):
+                self._add_reasoning(part, parts)
+            else:
+                raise _misplaced(index, "gemini takes no media and no tool results from itself")
+
+    def _add_reasoning(self, part: Reasoning, parts: list[Part]) -> None:
+        if part.issuer != ISSUER or not part.signature:
+            self._losses.add("messages[].reasoning_content")
+        elif part.text:
+            parts.append({"text": part.text, "thought": True, "thoughtSignature": part.signature})
+        else:  # A signature that stood on a text part; the service takes it on an empty one.
+            parts.append({"text": "", "thoughtSignature": part.signature})
+
+    def _render_call(self, index: int, call: ToolCall, is_first: bool) -> Part:
+        if not call.arguments or call.arguments.isspace():
+            arguments: object = {}
+        elif is_json_object(call.arguments):
+            arguments = msgspec.Raw(call.arguments.encode())
+        else:
+            # The model wrote broken arguments once; the conversation must be able to go on.
+            self._losses.add(f"messages[{index}].tool_calls.arguments")
+            arguments = {"unparsed_arguments": call.arguments}
+        self._call_names[call.id] = call.name
+        body: Part = {"name": call.name, "args": arguments}
+        if call.id:
+            body["id"] = call.id
+        part: Part = {"functionCall": body}
+        if call.signature is not None:
+            part["thoughtSignature"] = call.signature
+        elif is_first and self._traits.needs_call_signature:
+            part["thoughtSignature"] = SIGNATURE_UNKNOWN
+        return part
+
+    def _add_user(self, index: int, message: Message) -> None:
+        parts = self._parts("user")
+        for part in message.parts:
+            if isinstance(part, Text):
+                if part.text:
+                    parts.append({"text": part.text})
+            elif isinstance(part, Media):
+                parts.append(self._render_media(index, part))
+            elif isinstance(part, ToolResult):
+                self._add_result(index, part, parts)
+            else:
+                raise _misplaced(index, f"a {message.role} message cannot hold a call or reasoning")
+
+    def _add_result(self, index: int, result: ToolResult, parts: list[Part]) -> None:
+        name = result.name or self._call_names.get(result.call_id)
+        if name is None:
+            raise invalid_request(
+                f"no earlier tool call has the id `{result.call_id}`",
+                param=f"messages[{index}].tool_call_id",
+            )
+        text = "\n".join(part.text for part in result.content if isinstance(part, Text))
+        media = [self._render_media(index, p) for p in result.content if isinstance(p, Media)]
+        body: Part = {"name": name, "response": _response(text, result.is_error)}
+        if result.call_id:
+            body["id"] = result.call_id
+        if media and self._traits.has_media_results:
+            body["parts"], media = media, []
+        parts.append({"functionResponse": body})
+        parts += media
+
+    def _render_media(self, index: int, media: Media) -> Part:
+        if media.detail not in (None, "auto"):
+            self._losses.add("messages[].content[].image_url.detail")
+        if media.data is not None:
+            if media.media_type is None:
+                raise _misplaced(index, "inline media needs its media type")
+            return {"inlineData": {"mimeType": media.media_type, "data": media.data}}
+        if media.url is None or not media.url.startswith(("https://", "gs://")):
+            raise _misplaced(index, "gemini fetches media from https and gs addresses only")
+        file: Part = {"fileUri": media.url}
+        media_type = media.media_type or _guess_type(media.url)
+        if media_type is not None:
+            file["mimeType"] = media_type
+        return {"fileData": file}
+
+
+def _response(text: str, is_error: bool) -> object:
+    """A result as the JSON object that Gemini wants: itself if it is one, else under a known key."""
+    if is_error:
+        return {"error": text}
+    if text.lstrip()[:1] == "{" and is_json_object(text):
+        return msgspec.Raw(text.encode())
+    return {"output": text}
+
+
+def _guess_type(url: str) -> str | None:
+    path = url.partition("?")[0].partition("#")[0]
+    return _TYPE_BY_SUFFIX.get(path.rpartition(".")[2].lower())
+
+
+def _misplaced(index: int, message: str) -> WireError:
+    return invalid_request(message, param=f"messages[{index}].content")

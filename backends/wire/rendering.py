@@ -1,0 +1,101 @@
+"""What every renderer of a target format gives back, and how it accounts for what it could not carry.
+
+Promises: a loss is refused or listed, never silent. Names are OpenAI's member names, ASCII, bounded.
+Does not decide what is lost: each codec does. Next: :mod:`backends.wire.anthropic_messages`.
+"""
+
+import re
+
+import msgspec
+
+DROPPED_NAMES_MAX = 32
+"""More than this many names end in ``...``: they travel in a response header."""
+
+_NAME_CHARS_MAX = 64
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.\[\]-]")
+
+_OPENAI_MEMBERS = frozenset(
+    {
+        "audio",
+        "logit_bias",
+        "logprobs",
+        "metadata",
+        "modalities",
+        "moderation",
+        "prediction",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "safety_identifier",
+        "service_tier",
+        "store",
+        "top_logprobs",
+        "user",
+        "verbosity",
+        "web_search_options",
+    }
+)
+"""Members of OpenAI's chat request (OpenAPI document, 2026-08-21) that a prompt does not model."""
+
+_WITHOUT_EFFECT: dict[str, frozenset[bytes]] = {
+    "logit_bias": frozenset({b"{}"}),
+    "logprobs": frozenset({b"false"}),
+    "metadata": frozenset({b"{}"}),
+    "modalities": frozenset({b'["text"]'}),
+    "service_tier": frozenset({b'"auto"', b'"default"'}),
+    "store": frozenset({b"false"}),
+    "top_logprobs": frozenset({b"0"}),
+    "verbosity": frozenset({b'"medium"'}),
+}
+"""Values that say what holds anyway, so that leaving them out loses nothing."""
+
+_NEVER: frozenset[bytes] = frozenset()
+
+
+class Rendered(msgspec.Struct, frozen=True):
+    """A request body in the target's format and the names of what it does not carry."""
+
+    body: bytes
+    dropped: tuple[str, ...]
+
+
+class Losses:
+    """Names of what a rendering leaves out, in the order found, each once."""
+
+    __slots__ = ("_names",)
+
+    def __init__(self) -> None:
+        self._names: dict[str, None] = {}
+
+    def add(self, name: str) -> None:
+        """Note one loss by its OpenAI member name."""
+        self._names[name] = None
+
+    def add_unknown(self, unknown: dict[str, bytes], carried: frozenset[str]) -> None:
+        """Note every unmodelled member except those ``carried`` and those without effect."""
+        for name, raw in unknown.items():
+            if name in carried or raw == b"null":
+                continue
+            if name not in _OPENAI_MEMBERS:
+                self.add("unknown." + _UNSAFE.sub("_", name)[:_NAME_CHARS_MAX])
+            elif raw.replace(b" ", b"") not in _WITHOUT_EFFECT.get(name, _NEVER):
+                self.add(name)
+
+    def names(self) -> tuple[str, ...]:
+        """All names, at most :data:`DROPPED_NAMES_MAX` and then ``...``."""
+        names = tuple(self._names)
+        if len(names) > DROPPED_NAMES_MAX:
+            return (*names[:DROPPED_NAMES_MAX], "...")
+        return names
+
+
+def is_json_object(text: str | bytes) -> bool:
+    """Whether ``text`` is one JSON object; duplicate keys are left as they are."""
+    try:
+        _OBJECT.decode(text)
+    except (msgspec.DecodeError, UnicodeError):
+        return False
+    return True
+
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
