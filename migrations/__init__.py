@@ -1,0 +1,1 @@
+"""Schema migrations, one revision a reason; run by Alembic on SQLite and PostgreSQL."""

@@ -1,0 +1,1 @@
+"""moegate's tests; never shipped."""
