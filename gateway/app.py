@@ -24,7 +24,7 @@ from gateway.cache import CacheStore, MemoryStore, RedisStore, Sealer
 from gateway.clock import Clock
 from gateway.errors import StartError
 from gateway.identity import Identity
-from gateway.ledger import Journal, Shipper, booked, open_database
+from gateway.ledger import Journal, JournalDown, Shipper, booked, open_database
 from gateway.pipeline import Pipeline
 from gateway.policy_store import StoredPolicy, find_active, latest_version
 from gateway.prepare import load_master_key
@@ -100,17 +100,22 @@ async def open_gateway(settings: Settings, clock: Clock | None = None) -> AsyncI
         stack.push_async_callback(transport.close)
         world = await stack.enter_async_context(open_world(settings, transport, log))
         routing = _make_table(world, active)
-        journal = Journal(settings.home / "journal", segment_bytes=settings.journal_segment_bytes)
+        try:
+            journal = Journal(
+                settings.home / "journal", segment_bytes=settings.journal_segment_bytes
+            )
+        except JournalDown as error:
+            raise StartError(str(error)) from error
         stack.callback(journal.close)
-        shipper = Shipper(journal, engine, log)
+        shipper = Shipper(journal, engine, log, settings.home / "refused-rows.jsonl")
         await shipper.start()
         stack.push_async_callback(shipper.close)
         admission, cache, redis = _open_admission(settings, engine, shipper, clock)
         stack.push_async_callback(admission.close)
         for left in journal.replayed:
-            await admission.settle(
-                Reservation(left.request_id, left.organisation_id, (), 0), left.cost_nanousd
-            )
+            # Money that a dead worker still holds in Redis: booked and freed, once.
+            held = Reservation(left.reservation_id, left.organisation_id, (), 0)
+            await admission.settle(held, left.cost_nanousd)
         settler = Settler(admission)
         stack.push_async_callback(settler.close)
         background = Background(log)

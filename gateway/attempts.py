@@ -19,7 +19,7 @@ from backends.wire.usage import NOTHING_USED, Usage
 from backends.wire.verdict import Verdict, digest_body
 from gateway.arrival import Header, Reply
 from gateway.case import Case, Ending
-from gateway.ledger import AttemptRow
+from gateway.ledger.rows import AttemptRow, AttemptState, day_of
 from gateway.reservations import Hold
 from gateway.services import Services
 from policies.facts import Kept
@@ -30,6 +30,8 @@ DRAIN_SECONDS = 1.0
 """How long a finished stream may take to close before its connection is dropped."""
 IN_FLIGHT_TOKENS = 64
 """Tokens that a provider may still have made while our hang-up was on its way to it."""
+DROPPED_MAX = 20
+"""Dropped members that are named one by one."""
 MOVES_ON = frozenset(
     {"upstream_failed", "upstream_timeout", "overloaded", "rate_limited", "context_too_long"}
 )
@@ -115,13 +117,15 @@ class Attempts:
             attempt_id=f"{case.request_id}-{self._ending.attempts + 1}",
             request_id=case.request_id,
             organisation_id=case.principal.organisation_id,
+            team_id=case.principal.team_id,
+            key_id=case.principal.key_id,
+            day=day_of(case.received_at),
             ordinal=self._ending.attempts + 1,
             target=target.name,
             provider=target.provider,
             model=target.model,
             started_at=self._services.clock.now(),
             reserved_nanousd=kept.worst_case_nanousd or 0,
-            dropped=outbound.dropped,
         )
         return Leg(target, adapter, outbound, row, Outcome(dropped=outbound.dropped))
 
@@ -134,6 +138,7 @@ class Attempts:
             case.decision.policy,
         )
         endpoint = case.routing.catalogue.endpoints[leg.target.endpoint]
+        leg.row.reservation_id = self._hold.reservation_id
         services.journal.intend(leg.row)
         if services.settings.journal_strict:
             await services.journal.flushed()
@@ -248,7 +253,9 @@ class Attempts:
         else:
             await self._settle(leg, "failed", NOTHING_USED, failure)
 
-    async def _settle(self, leg: Leg, state: str, usage: Usage, failure: Failure | None) -> None:
+    async def _settle(
+        self, leg: Leg, state: AttemptState, usage: Usage, failure: Failure | None
+    ) -> None:
         """Price, journal, free the reservation: once a leg, in this order."""
         if leg.is_settled:
             return
@@ -259,9 +266,9 @@ class Attempts:
         row.take_usage(usage)
         row.cost_nanousd = cost
         row.finish_reason = outcome.finish_reason
-        row.raw_finish_reason = outcome.raw_finish_reason
-        row.response_model = outcome.response_model
-        row.dropped = tuple(dict.fromkeys((*leg.outbound.dropped, *outcome.dropped)))
+        row.raw_finish_reason = _clip(outcome.raw_finish_reason, 64)
+        row.response_model = _clip(outcome.response_model, 200)
+        row.dropped = dropped_names(leg)
         row.ended_at = services.clock.now()
         if failure is not None:
             row.failure = failure.kind
@@ -274,7 +281,7 @@ class Attempts:
         )
         await self._hold.settle(cost)
 
-    def _cost(self, leg: Leg, usage: Usage, state: str) -> int:
+    def _cost(self, leg: Leg, usage: Usage, state: AttemptState) -> int:
         if state == "in_doubt":
             return leg.row.reserved_nanousd
         if usage.source == "none":
@@ -329,11 +336,21 @@ class Attempts:
 
     def _headers(self, leg: Leg, content_type: bytes) -> list[Header]:
         case = self._case
-        dropped = tuple(dict.fromkeys((*leg.outbound.dropped, *leg.outcome.dropped)))
+        dropped = dropped_names(leg)
         headers = answer_headers(case, self._ending, leg.target.name, content_type)
         if dropped:
             headers.append((b"x-moegate-dropped", ", ".join(dropped).encode("latin-1", "replace")))
         return headers
+
+
+def dropped_names(leg: Leg) -> tuple[str, ...]:
+    """What the target did not get, each once, bounded: the names come from the client."""
+    names = dict.fromkeys((*leg.outbound.dropped, *leg.outcome.dropped))
+    return tuple(name[:64] for name in list(names)[:DROPPED_MAX])
+
+
+def _clip(text: str | None, length: int) -> str | None:
+    return None if text is None else text[:length]
 
 
 def answer_headers(case: Case, ending: Ending, target: str, content_type: bytes) -> list[Header]:

@@ -6,8 +6,8 @@ from typing import Literal
 from backends.wire.failure import Failure
 from backends.wire.prompt import Prompt
 from gateway.arrival import Arrival
-from gateway.identity import Principal
 from gateway.decision_record import DecisionRecord
+from gateway.identity import Principal
 from gateway.quotes import Sizes
 from gateway.routing import Routing
 from policies.facts import Decision

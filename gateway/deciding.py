@@ -15,6 +15,7 @@ from backends.wire.prompt import Media, Prompt
 from gateway.arrival import Arrival
 from gateway.cache import cache_key
 from gateway.case import Case, Ending
+from gateway.decision_record import DecisionRecord
 from gateway.errors import Refused
 from gateway.facts import (
     HEADER_DATA_CLASS,
@@ -26,7 +27,6 @@ from gateway.facts import (
 )
 from gateway.identity import Principal
 from gateway.quotes import Sizes, measure, quote
-from gateway.decision_record import DecisionRecord
 from gateway.routing import Routing
 from gateway.services import Services
 from policies.classify import Classifier

@@ -59,6 +59,11 @@ class Hold:
         self._settler = settler
         self._reservation: Reservation | None = None
 
+    @property
+    def reservation_id(self) -> str:
+        """What the store of budgets knows the present hold by; empty without one."""
+        return "" if self._reservation is None else self._reservation.request_id
+
     def take(self, reservation: Reservation | None) -> None:
         """Hold what admission granted."""
         self._reservation = reservation

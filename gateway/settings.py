@@ -250,9 +250,7 @@ def _environment_providers(
     for name, names in variables.items():
         base = merged.get(name, ProviderAccess())
         key, base_url = _find_variable(environ, names.api_key), environ.get(names.base_url)
-        access = ProviderAccess(
-            Secret(key) if key else base.api_key, base_url if base_url else base.base_url
-        )
+        access = ProviderAccess(Secret(key) if key else base.api_key, base_url or base.base_url)
         if access.api_key is not None or access.base_url is not None:
             merged[name] = access
     return merged

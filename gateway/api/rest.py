@@ -16,10 +16,10 @@ from starlette.routing import Route
 from backends.wire import openai_chat
 from backends.wire.failure import Failure
 from gateway.clock import make_request_id
+from gateway.decision_record import parse_decision
 from gateway.errors import Refused, refuse
 from gateway.identity import Principal
 from gateway.ledger import tables
-from gateway.decision_record import parse_decision
 from gateway.routing import AUTO
 from gateway.runtime import Runtime
 from policies.decide import explain
@@ -210,7 +210,9 @@ def page_headers(page: str) -> dict[str, str]:
     """Security headers of a page: its own inline script and style by hash, nothing from elsewhere."""
     hashes = {
         tag: base64.b64encode(
-            hashlib.sha256(page.split(f"<{tag}>")[1].split(f"</{tag}>")[0].encode()).digest()
+            hashlib.sha256(
+                page.split(f"<{tag}>")[1].split(f"</{tag}>", maxsplit=1)[0].encode()
+            ).digest()
         ).decode()
         for tag in ("script", "style")
     }

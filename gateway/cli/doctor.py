@@ -19,8 +19,8 @@ from gateway.ledger import open_database, schema_state
 from gateway.policy_store import find_active
 from gateway.routing import make_routing
 from gateway.settings import Settings
-from gateway.world import World, open_world
 from gateway.telemetry.log import LineWriter, make_logger
+from gateway.world import World, open_world
 
 State = Literal["ok", "warning", "broken"]
 PROBE_SECONDS = 5.0

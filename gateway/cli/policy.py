@@ -12,13 +12,13 @@ from sqlalchemy import select
 
 from gateway.cli.context import read_settings
 from gateway.clock import Clock
+from gateway.decision_record import DecisionRecord, parse_decision, render_decision
 from gateway.dry_run import dry_run
 from gateway.errors import StartError
 from gateway.facts import target_facts
 from gateway.ledger import open_database, tables
 from gateway.policy_store import apply_policy, find_active, find_version, list_history
 from gateway.prepare import read_policy
-from gateway.decision_record import DecisionRecord, parse_decision, render_decision
 from gateway.settings import Settings
 from gateway.world import read_catalogue
 from policies.check import Report, check

@@ -46,9 +46,7 @@ def books() -> Books:
 
 
 @pytest.fixture(params=["memory", "redis"])
-async def admission(
-    request: pytest.FixtureRequest, books: Books
-) -> AsyncIterator[Admission]:
+async def admission(request: pytest.FixtureRequest, books: Books) -> AsyncIterator[Admission]:
     """Each implementation, empty."""
     if request.param == "memory":
         yield MemoryAdmission(books.seed, MemoryStore(1_000_000).find)
@@ -61,7 +59,9 @@ async def admission(
     await made.close()
 
 
-def ask(request_id: str, amount: int, *limits: Limit, rpm: int | None = None, now: float = NOW) -> Ask:
+def ask(
+    request_id: str, amount: int, *limits: Limit, rpm: int | None = None, now: float = NOW
+) -> Ask:
     """An ask of one key."""
     return Ask(
         request_id=request_id,

@@ -1,0 +1,136 @@
+"""``moegate keys``: create, list, revoke."""
+
+import asyncio
+from dataclasses import asdict
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+
+from gateway.admission import Limit
+from gateway.cli.context import read_settings
+from gateway.clock import Clock
+from gateway.errors import StartError
+from gateway.identity import KeyRecord, NewKey, create_key, list_keys, revoke_key
+from gateway.ledger import open_database
+
+keys = typer.Typer(help="API keys: make, list, revoke.", no_args_is_help=True)
+
+Config = Annotated[Path | None, typer.Option(help="Configuration file (YAML).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+
+
+class PeriodName(StrEnum):
+    """Periods of a budget, in UTC."""
+
+    DAY = "day"
+    MONTH = "month"
+    TOTAL = "total"
+
+
+class ClassName(StrEnum):
+    """Data classes in rising order."""
+
+    PUBLIC = "public"
+    INTERNAL = "internal"
+    CONFIDENTIAL = "confidential"
+    RESTRICTED = "restricted"
+
+
+@keys.command()
+def create(
+    team: Annotated[str, typer.Option(help="Team the key belongs to; made if it is new.")],
+    name: Annotated[str, typer.Option(help="What the key is for.")] = "",
+    budget_usd: Annotated[
+        str | None, typer.Option(help="Hard budget in USD, such as 12.50.")
+    ] = None,
+    period: Annotated[PeriodName, typer.Option(help="What the budget is for.")] = PeriodName.MONTH,
+    rpm: Annotated[int | None, typer.Option(min=1, help="Requests a minute.")] = None,
+    data_class: Annotated[
+        ClassName, typer.Option(help="What its prompts are at least.")
+    ] = ClassName.INTERNAL,
+    admin: Annotated[bool, typer.Option("--admin", help="May use the admin API.")] = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key; it is shown this once, only its hash is kept."""
+    limit = None
+    if budget_usd is not None:
+        limit = Limit("", period.value, parse_usd(budget_usd))
+    roles = frozenset({"admin"}) if admin else frozenset[str]()
+    asked = NewKey(team, name, limit, rpm, data_class.value, roles)
+    url = read_settings(config, {}).database_url
+
+    async def make() -> tuple[str, str]:
+        engine = open_database(url)
+        try:
+            return await create_key(engine, asked, now=Clock().now())
+        finally:
+            await engine.dispose()
+
+    key, key_id = asyncio.run(make())
+    if as_json:
+        typer.echo(orjson.dumps({"key": key, "id": key_id, "team": team, "name": name}).decode())
+    else:
+        typer.echo(f"{key}\nshown this once; its id is {key_id}")
+
+
+@keys.command("list")
+def list_command(config: Config = None, as_json: AsJson = False) -> None:
+    """Every key, the newest first."""
+    url = read_settings(config, {}).database_url
+
+    async def read() -> list[KeyRecord]:
+        engine = open_database(url)
+        try:
+            return await list_keys(engine)
+        finally:
+            await engine.dispose()
+
+    records = asyncio.run(read())
+    if as_json:
+        typer.echo(orjson.dumps([asdict(record) for record in records]).decode())
+        return
+    for record in records:
+        budget = "no budget"
+        if record.budget_nanousd is not None:
+            budget = f"{Decimal(record.budget_nanousd) / 10**9:f} USD a {record.budget_period}"
+        state = "revoked" if record.revoked_at is not None else "active"
+        typer.echo(
+            f"{record.key_id}  {record.shown}…  {state:<8} {record.team:<16} {record.name:<20} {budget}"
+        )
+
+
+@keys.command()
+def revoke(
+    key_id: Annotated[str, typer.Argument(help="The key's id, as `moegate keys list` shows it.")],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Revoke a key; running gateways stop taking it within five seconds."""
+    url = read_settings(config, {}).database_url
+
+    async def write() -> bool:
+        engine = open_database(url)
+        try:
+            return await revoke_key(engine, key_id, now=Clock().now())
+        finally:
+            await engine.dispose()
+
+    if not asyncio.run(write()):
+        raise StartError(f"there is no active key `{key_id}`")
+    typer.echo(orjson.dumps({"revoked": key_id}).decode() if as_json else f"revoked {key_id}")
+
+
+def parse_usd(text: str) -> int:
+    """Dollars as exact nano-dollars. Raises ``StartError`` for what is not an amount."""
+    try:
+        nanousd = Decimal(text) * 10**9
+    except InvalidOperation:
+        raise StartError(f"`{text}` is not an amount in USD, such as 12.50") from None
+    if not nanousd.is_finite() or nanousd != nanousd.to_integral_value():
+        raise StartError(f"`{text}` is finer than a nano-dollar, or not finite")
+    return int(nanousd)

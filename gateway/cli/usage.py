@@ -1,0 +1,99 @@
+"""``moegate usage``: what was used and what it cost."""
+
+import asyncio
+import csv
+import io
+import re
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from gateway.cli.context import read_settings
+from gateway.clock import Clock
+from gateway.errors import StartError
+from gateway.ledger import open_database
+from gateway.ledger.usage import UsageLine, usage_report
+
+COLUMNS = UsageLine.__struct_fields__
+
+
+class ByName(StrEnum):
+    """What a line of the report stands for."""
+
+    TEAM = "team"
+    KEY = "key"
+    MODEL = "model"
+    TARGET = "target"
+    DAY = "day"
+
+
+class FormatName(StrEnum):
+    """How a report is written."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+def usage(
+    by: Annotated[ByName, typer.Option(help="What a line stands for.")] = ByName.TEAM,
+    since: Annotated[
+        str | None, typer.Option(help="From this day on: 7d, or 2026-11-23 (UTC).")
+    ] = None,
+    shape: Annotated[
+        FormatName, typer.Option("--format", help="How to write it.")
+    ] = FormatName.TABLE,
+    config: Annotated[Path | None, typer.Option(help="Configuration file (YAML).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+) -> None:
+    """Requests, attempts, tokens and exact cost, by team, key, model, target or day."""
+    url = read_settings(config, {}).database_url
+    since_day = parse_since(since, Clock().utc()) if since else None
+
+    async def read() -> list[UsageLine]:
+        engine = open_database(url)
+        try:
+            return await usage_report(engine, by=by.value, since_day=since_day)
+        finally:
+            await engine.dispose()
+
+    lines = asyncio.run(read())
+    typer.echo(_render(lines, by.value, FormatName.JSON if as_json else shape))
+
+
+def parse_since(text: str, now: datetime) -> str:
+    """``7d`` or a date as the UTC date it means. Raises ``StartError``."""
+    if match := re.fullmatch(r"(\d{1,5})d", text):
+        return (now.astimezone(UTC) - timedelta(days=int(match[1]))).strftime("%Y-%m-%d")
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).strftime("%Y-%m-%d")
+    except ValueError:
+        raise StartError(
+            f"`{text}` is neither a number of days (7d) nor a date (2026-11-23)"
+        ) from None
+
+
+def _render(lines: list[UsageLine], by: str, shape: FormatName) -> str:
+    rows = [{by: line.name} | {name: getattr(line, name) for name in COLUMNS[1:]} for line in lines]
+    if shape is FormatName.JSON:
+        return msgspec.json.encode(rows).decode()
+    header = [by, *COLUMNS[1:]]
+    if shape is FormatName.CSV:
+        out = io.StringIO()
+        writer = csv.DictWriter(out, header)
+        writer.writeheader()
+        writer.writerows(rows)
+        return out.getvalue().rstrip("\r\n")
+    table = [header, *([str(row[name]) for name in header] for row in rows)]
+    widths = [max(len(line[at]) for line in table) for at in range(len(header))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if at == 0 else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in table
+    )

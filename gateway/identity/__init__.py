@@ -1,0 +1,25 @@
+"""Who asks: API keys and the principals behind them. Only digests of keys are ever kept."""
+
+from gateway.identity.keys import (
+    KeyRecord,
+    NewKey,
+    create_key,
+    ensure_admin,
+    list_keys,
+    revoke_key,
+)
+from gateway.identity.lookup import Identity, IdentityDown, Miss
+from gateway.identity.principal import Principal
+
+__all__ = [
+    "Identity",
+    "IdentityDown",
+    "KeyRecord",
+    "Miss",
+    "NewKey",
+    "Principal",
+    "create_key",
+    "ensure_admin",
+    "list_keys",
+    "revoke_key",
+]

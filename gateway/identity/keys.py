@@ -1,0 +1,157 @@
+"""Making, listing and revoking keys. A key is 256 random bits; SQL keeps its SHA-256 and four letters."""
+
+import hashlib
+import secrets
+import uuid
+from dataclasses import dataclass
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from gateway.admission import Limit
+from gateway.admission.seam import LIMIT_NANOUSD_MAX
+from gateway.errors import StartError
+from gateway.ledger.tables import keys, organisations, teams
+from policies.facts import DataClass
+
+PREFIX = "mg-"
+TOKEN_LENGTH_MIN = 20
+DEFAULT_ORGANISATION = "default"
+ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """What is asked for. ``limit`` without a scope: the key's own id is filled in."""
+
+    team: str
+    name: str = ""
+    limit: Limit | None = None
+    requests_per_minute: int | None = None
+    data_class: DataClass = "internal"
+    roles: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """A key as it may be shown: ``shown`` is its beginning."""
+
+    key_id: str
+    name: str
+    team: str
+    shown: str
+    roles: str
+    data_class: str
+    budget_nanousd: int | None
+    budget_period: str | None
+    requests_per_minute: int | None
+    created_at: float
+    revoked_at: float | None
+
+
+async def create_key(
+    engine: AsyncEngine, asked: NewKey, *, now: float, token: str | None = None
+) -> tuple[str, str]:
+    """The key's text, to be shown once, and its id; a team that is not there is made.
+
+    Raises ``StartError`` for budgets and tokens that cannot be.
+    """
+    if asked.limit is not None and not 0 < asked.limit.limit_nanousd <= LIMIT_NANOUSD_MAX:
+        raise StartError(f"a budget must lie between 0 and {LIMIT_NANOUSD_MAX // 10**9} USD")
+    if token is not None and len(token) < TOKEN_LENGTH_MIN:
+        raise StartError(f"an admin token needs at least {TOKEN_LENGTH_MIN} characters")
+    text = token or PREFIX + secrets.token_urlsafe(32)
+    key_id = f"key_{uuid.uuid4().hex}"
+    try:
+        async with engine.begin() as connection:
+            team_id = await _find_or_make_team(connection, asked.team, now)
+            await connection.execute(
+                insert(keys).values(
+                    key_id=key_id,
+                    team_id=team_id,
+                    name=asked.name or asked.team,
+                    digest=hashlib.sha256(text.encode()).digest(),
+                    shown=text[: len(PREFIX) + 4],
+                    roles=" ".join(sorted(asked.roles)),
+                    data_class=asked.data_class,
+                    budget_nanousd=asked.limit.limit_nanousd if asked.limit else None,
+                    budget_period=asked.limit.period if asked.limit else None,
+                    requests_per_minute=asked.requests_per_minute,
+                    created_at=now,
+                )
+            )
+    except IntegrityError as error:
+        raise StartError(
+            "this key, or its team, was made by somebody else just now; try again"
+        ) from error
+    return text, key_id
+
+
+async def ensure_admin(engine: AsyncEngine, token: str | None, *, now: float) -> str | None:
+    """Make the first admin key if there is none; its text if it was made up now (to be shown once)."""
+    query = select(keys.c.key_id).where(keys.c.roles.contains(ADMIN), keys.c.revoked_at.is_(None))
+    async with engine.connect() as connection:
+        if (await connection.execute(query.limit(1))).first() is not None:
+            return None
+    asked = NewKey("default", name="first admin key", roles=frozenset({ADMIN}))
+    text, _key_id = await create_key(engine, asked, now=now, token=token)
+    return text if token is None else None
+
+
+async def list_keys(engine: AsyncEngine) -> list[KeyRecord]:
+    """Every key, the newest first."""
+    query = (
+        select(
+            keys.c.key_id, keys.c.name, teams.c.name, keys.c.shown, keys.c.roles,
+            keys.c.data_class, keys.c.budget_nanousd, keys.c.budget_period,
+            keys.c.requests_per_minute, keys.c.created_at, keys.c.revoked_at,
+        )
+        .join(teams, teams.c.team_id == keys.c.team_id)
+        .order_by(keys.c.created_at.desc(), keys.c.key_id)
+    )  # fmt: skip
+    async with engine.connect() as connection:
+        return [KeyRecord(*row) for row in await connection.execute(query)]
+
+
+async def revoke_key(engine: AsyncEngine, key_id: str, *, now: float) -> bool:
+    """Revoke a key by its id; False if there is none that works."""
+    statement = update(keys).where(keys.c.key_id == key_id, keys.c.revoked_at.is_(None))
+    async with engine.begin() as connection:
+        return (await connection.execute(statement.values(revoked_at=now))).rowcount > 0
+
+
+async def _find_or_make_team(connection: AsyncConnection, name: str, now: float) -> str:
+    organisation_id = await _find_or_make_organisation(connection, now)
+    query = select(teams.c.team_id).where(
+        teams.c.organisation_id == organisation_id, teams.c.name == name
+    )
+    found = (await connection.execute(query)).scalar()
+    if found is not None:
+        return str(found)
+    team_id = f"team_{uuid.uuid4().hex}"
+    await connection.execute(
+        insert(teams).values(
+            team_id=team_id, organisation_id=organisation_id, name=name, created_at=now
+        )
+    )
+    return team_id
+
+
+async def _find_or_make_organisation(connection: AsyncConnection, now: float) -> str:
+    query = select(organisations.c.organisation_id).where(
+        organisations.c.name == DEFAULT_ORGANISATION
+    )
+    found = (await connection.execute(query)).scalar()
+    if found is not None:
+        return str(found)
+    organisation_id = f"org_{uuid.uuid4().hex}"
+    await connection.execute(
+        insert(organisations).values(
+            organisation_id=organisation_id,
+            name=DEFAULT_ORGANISATION,
+            residency="",
+            created_at=now,
+        )
+    )
+    return organisation_id

@@ -1,0 +1,99 @@
+"""The two rows of the accounts, as they are journalled and as they stand in SQL.
+
+Units: times are seconds since the epoch (UTC), amounts integers of nano-dollars, counts tokens.
+"""
+
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from backends.wire.usage import Usage, UsageSource
+
+AttemptState = Literal["open", "settled", "failed", "interrupted", "in_doubt"]
+"""``open``: left and not ended. ``in_doubt``: may have cost up to its bound, which is what is booked."""
+
+
+class AttemptRow(msgspec.Struct, tag="attempt", omit_defaults=True):
+    """One upstream call. ``reservation_id`` names the money held for it (not kept in SQL)."""
+
+    attempt_id: str
+    request_id: str
+    organisation_id: str
+    team_id: str
+    key_id: str
+    day: str
+    ordinal: int
+    target: str
+    provider: str
+    model: str
+    started_at: float
+    reserved_nanousd: int
+    reservation_id: str = ""
+    state: AttemptState = "open"
+    ended_at: float | None = None
+    usage_source: UsageSource = "none"
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost_nanousd: int = 0
+    finish_reason: str | None = None
+    raw_finish_reason: str | None = None
+    response_model: str | None = None
+    failure: str | None = None
+    upstream_status: int | None = None
+    dropped: tuple[str, ...] = ()
+
+    def take_usage(self, usage: Usage) -> None:
+        """Write down what was used and who says so."""
+        self.usage_source = usage.source
+        self.input_tokens = usage.input_tokens
+        self.output_tokens = usage.output_tokens
+        self.cache_read_tokens = usage.cache_read_tokens
+        self.cache_write_tokens = usage.cache_write_tokens
+        self.cache_write_1h_tokens = usage.cache_write_1h_tokens
+        self.reasoning_tokens = usage.reasoning_tokens
+
+    def put_in_doubt(self) -> None:
+        """Nobody knows how this call ended: book its bound."""
+        self.state = "in_doubt"
+        self.usage_source = "bound"
+        self.cost_nanousd = self.reserved_nanousd
+
+
+class RequestRow(msgspec.Struct, tag="request", frozen=True, omit_defaults=True):
+    """One request of a client. ``decision`` is JSON: facts and reasons, no content."""
+
+    request_id: str
+    organisation_id: str
+    team_id: str
+    key_id: str
+    day: str
+    received_at: float
+    format: str
+    request_model: str
+    data_class: str
+    labels: tuple[str, ...]
+    policy: str
+    decision: str
+    state: str
+    cache: str
+    is_stream: bool
+    duration_seconds: float
+    attempts: int = 0
+    cost_nanousd: int = 0
+    error: str | None = None
+    target: str | None = None
+    first_chunk_seconds: float | None = None
+    dropped: tuple[str, ...] = ()
+
+
+Row = AttemptRow | RequestRow
+
+
+def day_of(moment: float) -> str:
+    """The UTC date that ``moment`` (seconds since the epoch) is booked on: ``2026-11-23``."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d")
