@@ -1,6 +1,6 @@
-"""What every renderer of a target format gives back, and how it accounts for what it could not carry.
+"""What every renderer of a target format gives back, and how it accounts for its losses.
 
-Promises: a loss is refused or listed, never silent. Names are OpenAI's member names, ASCII, bounded.
+Promises: a loss is refused or listed, never silent. Names are OpenAI's member names, in ASCII.
 Does not decide what is lost: each codec does. Next: :mod:`backends.wire.anthropic_messages`.
 """
 

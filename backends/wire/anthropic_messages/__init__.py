@@ -1,6 +1,6 @@
 """The Anthropic Messages format as a target: prompt -> request, answer -> events, error -> failure.
 
-Read next: :mod:`request`, :mod:`answer`, :mod:`errors`; what each model accepts is in :mod:`models`.
+Read next: :mod:`request`, :mod:`answer`, :mod:`errors`; what a model accepts is in :mod:`models`.
 """
 
 from backends.wire.anthropic_messages.answer import EventParser, parse_answer

@@ -41,7 +41,7 @@ FINISH_REASONS: dict[str, FinishReason] = {
     "refusal": "refusal",
     "pause_turn": "pause",
 }
-"""Anthropic's stop reasons (SDK 2.12.0, ``StopReason``); any other is an ``error``, never a stop."""
+"""Anthropic's stop reasons (SDK 2.12.0, ``StopReason``); any other is an ``error``."""
 
 
 _ABSENT = msgspec.Raw()
@@ -234,9 +234,11 @@ class EventParser:
         self._has_started = True
         if message.usage is not None:
             self._usage = message.usage
-            self.early_input = msgspec.structs.replace(
-                normalise_usage(message.usage), output_tokens=0, reasoning_tokens=0
-            )
+            usage = normalise_usage(message.usage)
+            if usage is not None:
+                self.early_input = msgspec.structs.replace(
+                    usage, output_tokens=0, reasoning_tokens=0
+                )
         events.append(Start(message.id, message.model, self._created_at))
 
     def _open(self, index: int, block: _Block, events: list[Event]) -> None:

@@ -86,6 +86,8 @@ class Conversation:
         """Take the message at ``index``. Raises ``WireError`` for parts that Claude cannot take."""
         if message.name is not None:
             self._losses.add("messages[].name")
+        if self.turns and not (self.turns[-1].blocks or self.turns[-1].results):
+            self.turns.pop()  # A message of blank text: its neighbours must meet.
         match message.role:
             case "system" | "developer":
                 self._add_system(index, message)

@@ -1,8 +1,8 @@
 """What Claude's refusals and failures mean in moegate's kinds.
 
-Promises: what concerns the gateway's own account stays in ``detail``; the client sees the provider's
-words only where its own request was at fault. Sources: Anthropic's errors page; recorded 400, 401,
-404 and 529 answers.
+Promises: what concerns the gateway's own account stays in ``detail``; the client sees the
+provider's words only where its own request was at fault. Sources: Anthropic's errors page; recorded
+400, 401 and 404 answers.
 """
 
 from collections.abc import Mapping

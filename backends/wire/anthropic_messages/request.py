@@ -1,7 +1,7 @@
 """Prompt -> the body of ``POST /v1/messages``.
 
-Promises: what Claude cannot take is refused (``WireError``) or listed in ``dropped``; the output cap
-always holds upstream (``max_tokens``, thinking included). Schemas are spliced in as bytes.
+Promises: what Claude cannot take is refused (``WireError``) or listed in ``dropped``; the output
+cap always holds upstream (``max_tokens``, thinking included). Schemas are spliced in as bytes.
 Does not add headers or betas: :mod:`backends.claude`. What a model accepts is data:
 :mod:`backends.wire.anthropic_messages.models`.
 """
@@ -12,16 +12,11 @@ import msgspec
 
 from backends.wire.anthropic_messages.content import Conversation
 from backends.wire.anthropic_messages.models import ModelTraits, find_traits
+from backends.wire.anthropic_messages.sampling import add_sampling, add_thinking
 from backends.wire.anthropic_messages.schema import fit_schema
 from backends.wire.failure import invalid_request
-from backends.wire.prompt import Prompt, Reasoning, Tool, ToolCall
+from backends.wire.prompt import Prompt, Tool
 from backends.wire.rendering import Losses, Rendered
-
-THINKING_TOKENS_MIN = 1024
-"""The least ``budget_tokens`` that the API takes."""
-
-THINKING_TOKENS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384}
-"""Thinking budget by effort for models that think by budget; higher efforts get twice ``high``."""
 
 _STRICT_TOOLS_MAX = 20
 _USER_ID_CHARS_MAX = 256
@@ -72,8 +67,8 @@ def render_request(
     if prompt.output_schema is not None and answer_tool is None:
         _add_output_schema(prompt, traits, body, losses)
     if prompt.reasoning_effort is not None:
-        _add_thinking(prompt, traits, max_tokens, body, losses)
-    _add_sampling(prompt, traits, body, losses)
+        add_thinking(prompt, traits, max_tokens, body, losses)
+    add_sampling(prompt.sampling, traits, body, losses)
     if prompt.unknown:
         _add_hints(prompt, body, losses)
     return Rendered(_ENCODER.encode(body), losses.names())
@@ -104,13 +99,19 @@ def _add_tools(
     if answer_tool is not None and prompt.output_schema is not None:
         wanted = prompt.output_schema
         tool = Tool(answer_tool, wanted.description or "Give the answer.", wanted.schema)
-        body["tools"] = [_render_tool(tool, 0, False, losses, param="response_format")]
+        body["tools"] = [
+            _render_tool(tool, 0, losses, can_be_strict=False, param="response_format")
+        ]
         body["tool_choice"] = {"type": "tool", "name": answer_tool}
         return
     can_be_strict = traits.has_output_schema and len(prompt.tools) <= _STRICT_TOOLS_MAX
     body["tools"] = [
         _render_tool(
-            tool, index, can_be_strict, losses, param=f"tools[{index}].function.parameters"
+            tool,
+            index,
+            losses,
+            can_be_strict=can_be_strict,
+            param=f"tools[{index}].function.parameters",
         )
         for index, tool in enumerate(prompt.tools)
     ]
@@ -120,7 +121,7 @@ def _add_tools(
 
 
 def _render_tool(
-    tool: Tool, index: int, can_be_strict: bool, losses: Losses, *, param: str
+    tool: Tool, index: int, losses: Losses, *, can_be_strict: bool, param: str
 ) -> dict[str, object]:
     if not _TOOL_NAME.fullmatch(tool.name):
         raise invalid_request(
@@ -201,113 +202,6 @@ def _add_output_schema(
     body["output_config"] = {
         "format": {"type": "json_schema", "schema": msgspec.Raw(fitted.schema)}
     }
-
-
-def _add_thinking(
-    prompt: Prompt, traits: ModelTraits, max_tokens: int, body: dict[str, object], losses: Losses
-) -> None:
-    effort = prompt.reasoning_effort
-    if effort is None:
-        return
-    if effort == "none":
-        _turn_thinking_off(traits, body, losses)
-        return
-    if traits.thinking == "budget":
-        _add_thinking_budget(prompt, effort, max_tokens, body, losses)
-    elif traits.thinking == "adaptive":
-        thinking: dict[str, object] = {"type": "adaptive"}
-        if not traits.has_sampling:  # From Opus 4.7 on the text of thinking is hidden by default.
-            thinking["display"] = "summarized"
-        body["thinking"] = thinking
-    else:
-        losses.add("reasoning_effort")
-    if traits.efforts:
-        _set_effort(effort, traits, body, losses)
-
-
-def _set_effort(effort: str, traits: ModelTraits, body: dict[str, object], losses: Losses) -> None:
-    wanted = "low" if effort == "minimal" else effort
-    if wanted not in traits.efforts:
-        losses.add("reasoning_effort")
-        wanted = "high"
-    config = body.setdefault("output_config", {})
-    assert isinstance(config, dict)
-    config["effort"] = wanted
-
-
-def _turn_thinking_off(traits: ModelTraits, body: dict[str, object], losses: Losses) -> None:
-    match traits.off:
-        case "omit":
-            return
-        case "never":
-            losses.add("reasoning_effort")
-            _set_effort("low", traits, body, losses)
-        case way:
-            body["thinking"] = {"type": way}
-
-
-def _add_thinking_budget(
-    prompt: Prompt, effort: str, max_tokens: int, body: dict[str, object], losses: Losses
-) -> None:
-    choice = body.get("tool_choice")
-    is_forced = isinstance(choice, dict) and choice["type"] in ("any", "tool")
-    # The budget must stay below max_tokens; a quarter is kept for the answer itself.
-    budget = min(THINKING_TOKENS.get(effort, 2 * THINKING_TOKENS["high"]), max_tokens * 3 // 4)
-    if is_forced or budget < THINKING_TOKENS_MIN or _has_unsigned_call(prompt):
-        losses.add("reasoning_effort")
-        return
-    body["thinking"] = {"type": "enabled", "budget_tokens": budget}
-
-
-def _has_unsigned_call(prompt: Prompt) -> bool:
-    """Whether the last assistant turn calls tools without Claude's own thinking before them.
-
-    With a thinking budget the API then answers 400 (``Expected thinking, but found tool_use``).
-    """
-    for message in reversed(prompt.messages):
-        if message.role == "assistant":
-            if not any(isinstance(part, ToolCall) for part in message.parts):
-                return False
-            first = message.parts[0]
-            return not (isinstance(first, Reasoning) and first.signature)
-    return False
-
-
-def _add_sampling(
-    prompt: Prompt, traits: ModelTraits, body: dict[str, object], losses: Losses
-) -> None:
-    sampling = prompt.sampling
-    if sampling.stop:
-        stop = [text for text in sampling.stop if text and not text.isspace()]
-        if stop:
-            body["stop_sequences"] = stop
-        if len(stop) < len(sampling.stop):
-            losses.add("stop")
-    if sampling.seed is not None:
-        losses.add("seed")
-    if sampling.presence_penalty:
-        losses.add("presence_penalty")
-    if sampling.frequency_penalty:
-        losses.add("frequency_penalty")
-    thinking = body.get("thinking")
-    is_thinking = isinstance(thinking, dict) and thinking["type"] in ("enabled", "adaptive")
-    may_draw = traits.has_sampling and not is_thinking
-    temperature, top_p, top_k = sampling.temperature, sampling.top_p, sampling.top_k
-    if temperature is not None and (may_draw or temperature != 1.0):
-        if may_draw:
-            body["temperature"] = min(temperature, 1.0)
-        if not may_draw or temperature > 1.0:
-            losses.add("temperature")
-    if top_p is not None and top_p != 1.0:
-        if may_draw and (traits.takes_temperature_with_top_p or temperature is None):
-            body["top_p"] = top_p
-        else:
-            losses.add("top_p")
-    if top_k is not None:
-        if may_draw:
-            body["top_k"] = top_k
-        else:
-            losses.add("top_k")
 
 
 def _add_hints(prompt: Prompt, body: dict[str, object], losses: Losses) -> None:

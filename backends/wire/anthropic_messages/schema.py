@@ -8,6 +8,7 @@ subset lacks is removed and named. Facts: Anthropic's structured outputs page (o
 import msgspec
 
 from backends.wire.failure import invalid_request
+from backends.wire.prompt import Json
 
 _UNSUPPORTED = frozenset(
     {
@@ -43,7 +44,7 @@ def fit_schema(schema: bytes, *, param: str) -> FittedSchema:
     Raises ``WireError`` if it is no object or nested deeper than 64.
     """
     try:
-        root = msgspec.json.decode(schema)
+        root: Json = msgspec.json.decode(schema)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise invalid_request(f"the schema is not valid JSON: {error}", param=param) from error
     if not isinstance(root, dict):
@@ -55,14 +56,14 @@ def fit_schema(schema: bytes, *, param: str) -> FittedSchema:
     return FittedSchema(msgspec.json.encode(fitted), tuple(changed))
 
 
-def _fit(node: object, changed: dict[str, None], depth: int, param: str) -> object:
+def _fit(node: Json, changed: dict[str, None], depth: int, param: str) -> Json:
     if depth > _DEPTH_MAX:
         raise invalid_request(f"the schema is nested deeper than {_DEPTH_MAX}", param=param)
     if isinstance(node, list):
         return [_fit(item, changed, depth + 1, param) for item in node]
     if not isinstance(node, dict):
         return node
-    fitted: dict[str, object] = {}
+    fitted: dict[str, Json] = {}
     for key, value in node.items():
         if key in _UNSUPPORTED or (key == "minItems" and value not in (0, 1)):
             changed[key] = None
@@ -80,6 +81,6 @@ def _fit(node: object, changed: dict[str, None], depth: int, param: str) -> obje
     return fitted
 
 
-def _is_object(schema: dict[str, object]) -> bool:
+def _is_object(schema: dict[str, Json]) -> bool:
     kind = schema.get("type")
     return kind == "object" or (isinstance(kind, list) and "object" in kind)

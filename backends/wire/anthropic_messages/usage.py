@@ -28,7 +28,7 @@ class _Iteration(msgspec.Struct):
 
 
 class RawUsage(msgspec.Struct):
-    """``usage`` of a message, of ``message_start`` or (cumulative, partial) of ``message_delta``."""
+    """``usage`` of a message, of ``message_start`` or (cumulative) of ``message_delta``."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -49,8 +49,14 @@ def merge_usage(earlier: RawUsage | None, later: RawUsage) -> RawUsage:
     return later
 
 
-def normalise_usage(raw: RawUsage) -> Usage:
-    """Token counts with cached input inside the input and thinking inside the output."""
+def normalise_usage(raw: RawUsage) -> Usage | None:
+    """Token counts with cached input inside the input and thinking inside the output.
+
+    None if the input or the output is not counted at all: what is not counted must be bounded, not
+    booked as nothing.
+    """
+    if raw.input_tokens is None or raw.output_tokens is None:
+        return None
     total = _Sum()
     total.add(
         raw.input_tokens,

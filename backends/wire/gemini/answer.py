@@ -119,14 +119,17 @@ _WITHOUT_COUNTERPART = (
 )
 
 
-def normalise_usage(raw: _RawUsage) -> Usage:
+def normalise_usage(raw: _RawUsage) -> Usage | None:
     """Token counts with tool results inside the input and thoughts inside the output.
 
     Gemini counts thoughts beside ``candidatesTokenCount`` and results of its own tools beside
-    ``promptTokenCount``; cached content is inside the prompt's count.
+    ``promptTokenCount``; cached content is inside the prompt's count. None if the prompt's count is
+    missing (seen in recordings): what is not counted must be bounded, not booked as nothing.
     """
+    if raw.prompt_token_count is None:
+        return None
     reasoning = max(0, raw.thoughts_token_count or 0)
-    total = max(0, raw.prompt_token_count or 0) + max(0, raw.tool_use_prompt_token_count or 0)
+    total = max(0, raw.prompt_token_count) + max(0, raw.tool_use_prompt_token_count or 0)
     return Usage(
         input_tokens=total,
         output_tokens=max(0, raw.candidates_token_count or 0) + reasoning,
@@ -224,9 +227,11 @@ class EventParser:
         if chunk.usage_metadata is not None:
             self._usage = chunk.usage_metadata
             if self.early_input is None:
-                self.early_input = msgspec.structs.replace(
-                    normalise_usage(self._usage), output_tokens=0, reasoning_tokens=0
-                )
+                usage = normalise_usage(self._usage)
+                if usage is not None:
+                    self.early_input = msgspec.structs.replace(
+                        usage, output_tokens=0, reasoning_tokens=0
+                    )
         if chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason:
             self._blocked = chunk.prompt_feedback.block_reason
         for candidate in chunk.candidates or ():

@@ -2,7 +2,7 @@
 
 Promises: turns keep their order; calls and results are matched by id and name; signatures go back
 only if Google issued them. System messages inside a conversation, for which Gemini has no place,
-move to the top and are listed. Does not read sampling or tools: :mod:`backends.wire.gemini.request`.
+move to the top and are listed. Does not read sampling or tools: :mod:`request` beside it.
 """
 
 import msgspec
@@ -48,6 +48,8 @@ class Conversation:
         """Take the message at ``index``. Raises ``WireError`` for parts that Gemini cannot take."""
         if message.name is not None:
             self._losses.add("messages[].name")
+        if self._turns and not self._turns[-1][1]:
+            self._turns.pop()  # A message of empty text: its neighbours must meet.
         match message.role:
             case "system" | "developer":
                 self._add_system(index, message)
@@ -89,7 +91,7 @@ class Conversation:
                 if part.text:
                     parts.append({"text": part.text})
             elif isinstance(part, ToolCall):
-                parts.append(self._render_call(index, part, is_first_call))
+                parts.append(self._render_call(index, part, is_first=is_first_call))
                 is_first_call = False
             elif isinstance(part, Reasoning):
                 self._add_reasoning(part, parts)
@@ -104,7 +106,7 @@ class Conversation:
         else:  # A signature that stood on a text part; the service takes it on an empty one.
             parts.append({"text": "", "thoughtSignature": part.signature})
 
-    def _render_call(self, index: int, call: ToolCall, is_first: bool) -> Part:
+    def _render_call(self, index: int, call: ToolCall, *, is_first: bool) -> Part:
         if not call.arguments or call.arguments.isspace():
             arguments: object = {}
         elif is_json_object(call.arguments):
@@ -146,7 +148,7 @@ class Conversation:
             )
         text = "\n".join(part.text for part in result.content if isinstance(part, Text))
         media = [self._render_media(index, p) for p in result.content if isinstance(p, Media)]
-        body: Part = {"name": name, "response": _response(text, result.is_error)}
+        body: Part = {"name": name, "response": _response(text, is_error=result.is_error)}
         if result.call_id:
             body["id"] = result.call_id
         if media and self._traits.has_media_results:
@@ -170,8 +172,8 @@ class Conversation:
         return {"fileData": file}
 
 
-def _response(text: str, is_error: bool) -> object:
-    """A result as the JSON object that Gemini wants: itself if it is one, else under a known key."""
+def _response(text: str, *, is_error: bool) -> object:
+    """A result as the JSON object that Gemini wants: itself if it is one, else under a key."""
     if is_error:
         return {"error": text}
     if text.lstrip()[:1] == "{" and is_json_object(text):

@@ -92,8 +92,8 @@ def describe_error(error: ErrorStatus, *, status: int) -> Failure:
     kind = _KIND_BY_STATUS.get(error.status) or _KIND_BY_CODE.get(status, "upstream_failed")
     if any(detail.reason in _ACCOUNT_REASONS for detail in error.details):
         kind = "upstream_failed"  # A bad key comes as 400 INVALID_ARGUMENT.
-    elif status == 413:
-        kind = "too_large"
+    elif _KIND_BY_CODE.get(status) == "too_large":
+        kind = "too_large"  # Comes as INVALID_ARGUMENT or as a page of the front end.
     detail = f"{status} {error.status}: {text}" if text or error.status else None
     if kind == "invalid_request":
         if all(words in text for words in _TOO_LONG):

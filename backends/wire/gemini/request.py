@@ -1,7 +1,7 @@
 """Prompt -> the body of ``models/{model}:generateContent`` and ``:streamGenerateContent?alt=sse``.
 
-Promises: what Gemini cannot take is refused (``WireError``) or listed in ``dropped``; the output cap
-holds upstream (``maxOutputTokens``, thoughts included). Schemas are spliced in as bytes.
+Promises: what Gemini cannot take is refused (``WireError``) or listed in ``dropped``; the output
+cap holds upstream (``maxOutputTokens``, thoughts included). Schemas are spliced in as bytes.
 Model and streaming stand in the URL: :mod:`backends.gemini` makes it.
 """
 
@@ -14,10 +14,12 @@ from backends.wire.prompt import Prompt, Sampling, Tool
 from backends.wire.rendering import Losses, Rendered, is_json_object
 
 THINKING_TOKENS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
-"""Budget by effort, as Google's own OpenAI-compatible endpoint maps it (Gemini API, OpenAI page)."""
+"""Budget by effort, as Google's own OpenAI-compatible endpoint maps it (Gemini API docs)."""
 
 CHOICES_MAX = 8
 STOPS_MAX = 5
+PENALTY_LIMIT = 2.0
+"""Penalties lie in [-2, 2)."""
 _SEED_MAX = 2**31
 _CARRIED: frozenset[str] = frozenset()
 _ENCODER = msgspec.json.Encoder()
@@ -154,7 +156,7 @@ def _add_sampling(
     ):
         if not value:
             continue
-        if traits.has_penalties and -2.0 <= value < 2.0:
+        if traits.has_penalties and -PENALTY_LIMIT <= value < PENALTY_LIMIT:
             config[member] = value
         else:
             losses.add(name)

@@ -1,0 +1,70 @@
+"""How losses are named, and the parts that both target codecs share."""
+
+import pytest
+
+from backends.wire.anthropic_messages.schema import fit_schema
+from backends.wire.failure import WireError
+from backends.wire.rendering import DROPPED_NAMES_MAX, Losses, is_json_object
+
+
+def test_losses_are_named_once_in_order() -> None:
+    """A name that is lost twice is listed once, where it was first found."""
+    losses = Losses()
+    for name in ("b", "a", "b"):
+        losses.add(name)
+    assert losses.names() == ("b", "a")
+
+
+def test_names_are_bounded_and_safe_in_a_header() -> None:
+    """A client cannot make the list long or put other characters into it."""
+    losses = Losses()
+    losses.add_unknown({f"x\r\n{i}" + "y" * 500: b"1" for i in range(100)}, frozenset())
+    names = losses.names()
+    assert len(names) == DROPPED_NAMES_MAX + 1
+    assert names[-1] == "..."
+    assert all(name.isascii() and name.isprintable() and len(name) < 80 for name in names)
+
+
+@pytest.mark.parametrize(
+    ("raw", "lost"),
+    [(b"null", ()), (b"{ }", ()), (b'{"5": 1}', ("logit_bias",))],
+)
+def test_values_without_effect_are_not_losses(raw: bytes, lost: tuple[str, ...]) -> None:
+    """What says nothing is not listed as lost."""
+    losses = Losses()
+    losses.add_unknown({"logit_bias": raw}, frozenset())
+    assert losses.names() == lost
+
+
+@pytest.mark.parametrize(
+    ("text", "is_object"),
+    [
+        ('{"a":1}', True),
+        (" {} ", True),
+        ("[]", False),
+        ('{"a":nul}', False),
+        ('{"a":"\\x"}', False),
+        ("", False),
+        ("{} {}", False),
+    ],
+)
+def test_json_objects_are_told_apart(text: str, is_object: bool) -> None:
+    """Only text that is one whole JSON object may be spliced in."""
+    assert is_json_object(text) is is_object
+
+
+def test_fitted_schema_keeps_data_that_looks_like_keywords() -> None:
+    """Names of properties and values of enums are no keywords."""
+    schema = (
+        b'{"type":"object","additionalProperties":false,"properties":'
+        b'{"maximum":{"enum":["minimum",{"maxLength":1}]}}}'
+    )
+    assert fit_schema(schema, param="p").schema is schema
+
+
+def test_deep_schema_is_refused() -> None:
+    """A schema cannot exhaust the stack."""
+    for depth in (100, 100_000):
+        schema = b'{"not":' * depth + b"{}" + b"}" * depth
+        with pytest.raises(WireError):
+            fit_schema(schema, param="p")
