@@ -72,13 +72,17 @@ class _Turn:
 
 
 class Conversation:
-    """Collects a prompt's messages; ``system`` and ``turns`` are what Claude gets."""
+    """Collects a prompt's messages.
+
+    ``system`` and :meth:`finish` are what Claude gets, ``called`` names the tools called so far.
+    """
 
     def __init__(self, traits: ModelTraits, losses: Losses) -> None:
         self._traits = traits
         self._losses = losses
         self._ids = ToolIds()
         self._pending: list[tuple[int, list[Block]]] = []
+        self.called: dict[str, None] = {}
         self.system: list[Block] = []
         self.turns: list[_Turn] = []
 
@@ -182,6 +186,7 @@ class Conversation:
             # The model wrote broken arguments once; the conversation must be able to go on.
             self._losses.add(f"messages[{index}].tool_calls.arguments")
             arguments = {"unparsed_arguments": call.arguments}
+        self.called[call.name] = None
         call_id = self._ids.render(call.id)
         return {"type": "tool_use", "id": call_id, "name": call.name, "input": arguments}
 

@@ -64,6 +64,12 @@ def render_request(
     answer_tool = find_answer_tool(prompt, model)
     if prompt.tools or answer_tool is not None:
         _add_tools(prompt, traits, answer_tool, body, losses)
+    elif conversation.called:
+        # Claude refuses calls in the history without tools: these are declared but forbidden.
+        body["tools"] = [
+            {"name": name, "input_schema": {"type": "object"}} for name in conversation.called
+        ]
+        body["tool_choice"] = {"type": "none"}
     if prompt.output_schema is not None and answer_tool is None:
         _add_output_schema(prompt, traits, body, losses)
     if prompt.reasoning_effort is not None:

@@ -145,6 +145,20 @@ def test_tool_loop_renders_calls_and_results_first() -> None:
     ]
 
 
+def test_history_of_calls_without_tools_declares_them_forbidden() -> None:
+    """Claude refuses calls without tools, so the tools once called are declared and not allowed."""
+    body, dropped = render(
+        make_prompt(
+            user(),
+            Message("assistant", (ToolCall("a", "f", ""),)),
+            Message("tool", (ToolResult("a", (Text("1"),)),)),
+        )
+    )
+    assert body["tools"] == [{"name": "f", "input_schema": {"type": "object"}}]
+    assert body["tool_choice"] == {"type": "none"}
+    assert dropped == ()
+
+
 def test_foreign_call_ids_become_valid_and_stay_matched() -> None:
     """Ids with other characters are replaced alike in call and result, and never collide."""
     body, _ = render(
