@@ -1,0 +1,147 @@
+"""Derive ``backends/data/models/*.yaml`` from LiteLLM's price map: what, how dear, how long, from where.
+
+    .venv/bin/python tools/build_catalogue.py
+
+Reads the map out of the installed wheel without importing it. Left out, each with a count on standard
+error: what is no chat model, what has no price (or zero, which is a gap more often than a gift), what has
+no limits, and what is priced in a way that a price here cannot say exactly.
+"""
+
+import json
+import re
+import sys
+from collections import Counter
+from datetime import date
+from decimal import Decimal
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+import yaml
+
+DATA = Path("backends/data")
+MAP = "model_prices_and_context_window_backup.json"
+NOT_CHAT = re.compile(
+    r"audio|tts|search|deep-research|computer-use|realtime|robotics|lyria|transcribe|image|container|"
+    r"live|omni|daybreak|cyber|rosalind|learnlm|exp-\d|guard|embed|rerank|ocr|moderation|^ft:"
+)
+CAPABILITIES = {
+    "supports_function_calling": "tools",
+    "supports_parallel_function_calling": "parallel_tools",
+    "supports_vision": "images",
+    "supports_audio_input": "audio",
+    "supports_pdf_input": "documents",
+    "supports_response_schema": "json_schema",
+    "supports_reasoning": "reasoning",
+}
+RATES = {
+    "input": "input_cost_per_token",
+    "output": "output_cost_per_token",
+    "cache_read": "cache_read_input_token_cost",
+    "cache_write": "cache_creation_input_token_cost",
+    "cache_write_1h": "cache_creation_input_token_cost_above_1hr",
+}
+PER_MILLION = Decimal(10**6)
+
+Entry = dict[str, object]
+
+
+class Unusable(Exception):
+    """Why an entry is left out."""
+
+
+def main() -> None:
+    """Write every provider's file."""
+    spec = find_spec("litellm")
+    if spec is None or spec.origin is None:
+        sys.exit("build_catalogue: litellm is not installed; run `make setup`")
+    text = (Path(spec.origin).parent / MAP).read_text(encoding="utf-8")
+    known: dict[str, Entry] = json.loads(text, parse_float=Decimal)
+    providers = yaml.safe_load((DATA / "providers.yaml").read_text(encoding="utf-8"))
+    for name, provider in providers.items():
+        models: dict[str, object] = {}
+        left_out: Counter[str] = Counter()
+        for key, entry in sorted(known.items()):
+            if entry.get("litellm_provider") != provider["map"]:
+                continue
+            model = key.removeprefix(f"{provider['map']}/").removeprefix(f"{name}/")
+            try:
+                models.setdefault(model, describe(model, entry))
+            except Unusable as reason:
+                left_out[str(reason)] += 1
+        write(name, models)
+        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.most_common())
+        sys.stderr.write(f"{name}: {len(models)} models; left out: {reasons or 'none'}\n")
+
+
+def describe(model: str, entry: Entry) -> Entry:
+    """One model's data. Raises :class:`Unusable`."""
+    endpoints = entry.get("supported_endpoints")
+    if entry.get("mode") != "chat" or NOT_CHAT.search(model):
+        raise Unusable("no chat model")
+    if isinstance(endpoints, list) and "/v1/chat/completions" not in endpoints:
+        raise Unusable("not on the chat endpoint")
+    retired = entry.get("deprecation_date")
+    if isinstance(retired, str) and retired <= date.today().isoformat():
+        raise Unusable("retired")
+    context, output = entry.get("max_input_tokens"), entry.get("max_output_tokens")
+    if not isinstance(context, int) or not isinstance(output, int):
+        raise Unusable("without limits")
+    base = rates(entry, "")
+    if not base.get("input") or not base.get("output"):
+        raise Unusable("without a price")
+    thinking = entry.get("output_cost_per_reasoning_token")
+    if thinking is not None and thinking != entry.get("output_cost_per_token"):
+        raise Unusable("with thinking priced apart")
+    if "tiered_pricing" in entry:
+        raise Unusable("with ranges of prices")
+    described: Entry = {"context": context, "output": output}
+    described["can"] = sorted(word for key, word in CAPABILITIES.items() if entry.get(key))
+    described["price"] = shown(base)
+    tiers = [
+        {"above": threshold, **shown(base | rates(entry, f"_above_{label}_tokens"))}
+        for label, threshold in sorted(thresholds(entry), key=lambda pair: pair[1])
+    ]
+    if tiers:
+        described["tiers"] = tiers
+    return described
+
+
+def rates(entry: Entry, suffix: str) -> dict[str, Decimal]:
+    """USD per million tokens by our words, of the keys that end in ``suffix``."""
+    found: dict[str, Decimal] = {}
+    for word, key in RATES.items():
+        value = entry.get(key + suffix)
+        if isinstance(value, Decimal | int):
+            found[word] = Decimal(value) * PER_MILLION
+    return found
+
+
+def thresholds(entry: Entry) -> set[tuple[str, int]]:
+    """``("200k", 200000)`` for every prompt length above which the price changes."""
+    found: set[tuple[str, int]] = set()
+    for key in entry:
+        if match := re.fullmatch(r"(?:in|out)put_cost_per_token_above_((\d+)k)_tokens", key):
+            found.add((match[1], int(match[2]) * 1000))
+    return found
+
+
+def shown(values: dict[str, Decimal]) -> dict[str, str]:
+    """Exact decimals as text: YAML has only floats of its own."""
+    return {word: format(value.normalize(), "f") for word, value in values.items()}
+
+
+def write(name: str, models: dict[str, object]) -> None:
+    """One provider's file, with its source and date."""
+    head = (
+        f"# Made by tools/build_catalogue.py from LiteLLM's price map {version('litellm')} (MIT), "
+        f"{date.today().isoformat()}.\n# USD per million tokens as exact text; tiers hold for the whole "
+        "request once its input is longer.\n"
+    )
+    body = yaml.safe_dump(models, sort_keys=True, default_flow_style=None, width=110)
+    (DATA / "models").mkdir(exist_ok=True)
+    (DATA / "models" / f"{name}.yaml").write_text(head + body, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
