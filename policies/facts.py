@@ -16,7 +16,9 @@ class Segment(msgspec.Struct, frozen=True):
     """A piece of text of the prompt: who said it, what kind of part it stood in, the text."""
 
     role: str
-    kind: Literal["text", "tool_definition", "tool_call", "tool_result", "reasoning", "name", "other"]
+    kind: Literal[
+        "text", "tool_definition", "tool_call", "tool_result", "reasoning", "name", "other"
+    ]
     text: str
 
 

@@ -1,0 +1,102 @@
+"""Tree → Python closure: what runs for every request.
+
+The generated text is made of our own operators, names from the schema and ``repr`` of constants, so
+nothing of a document is ever executed. ``cel-python`` is the oracle in the tests.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import assert_never, cast
+
+from policies.cel import tree as t
+from policies.cel.schema import SCHEMA, may_fail
+
+Value = str | int | float | bool | None | frozenset[str]
+Facts = Mapping[str, Value]
+Closure = Callable[[Facts], bool]
+
+
+class Unevaluable(Exception):
+    """A fact that the expression needs is unknown."""
+
+
+def compile_tree(node: t.Tree) -> Closure:
+    """A function from facts (by path, see ``SCHEMA``) to the value; raises :class:`Unevaluable`.
+
+    ``node`` has passed ``check_types``.
+    """
+    source = f"lambda f: {_source(node)}"
+    space = {"__builtins__": {}, "len": len, "_known": _known, "_either": _either, "_both": _both}
+    return cast("Closure", eval(source, space))  # noqa: S307  # text of our own making, see above
+
+
+def _source(node: t.Tree) -> str:
+    match node:
+        case t.Constant(value):
+            return repr(value)
+        case t.Items(items):
+            return "{" + ", ".join(repr(item.value) for item in items) + "}" if items else "()"
+        case t.Name(path, _):
+            return f"_known(f[{path!r}])" if SCHEMA[path][2] else f"f[{path!r}]"
+        case t.Not(operand):
+            return f"(not {_source(operand)})"
+        case t.Both(left, right):
+            return _logical(left, right, "and", "_both")
+        case t.Either(left, right):
+            return _logical(left, right, "or", "_either")
+        case t.Compare(operator, left, right):
+            return f"({_source(left)} {operator} {_source(right)})"
+        case t.In(item, container):
+            return f"({_source(item)} in {_source(container)})"
+        case t.Test(kind, subject, text):
+            return _test(kind, _source(subject), _source(text))
+        case t.Choice(condition, yes, no):
+            return f"({_source(yes)} if {_source(condition)} else {_source(no)})"
+        case t.Size(container):
+            return f"len({_source(container)})"
+        case _:
+            assert_never(node)
+
+
+def _logical(left: t.Tree, right: t.Tree, word: str, guarded: str) -> str:
+    """The side that cannot fail goes first: then Python's own operators absorb as CEL's do."""
+    if may_fail(left) and may_fail(right):
+        return f"{guarded}(f, lambda f: {_source(left)}, lambda f: {_source(right)})"
+    if may_fail(left):
+        left, right = right, left
+    return f"({_source(left)} {word} {_source(right)})"
+
+
+def _test(kind: t.TextTest, subject: str, text: str) -> str:
+    if kind == "startsWith":
+        return f"({subject}[:len({text})] == {text})"
+    if kind == "endsWith":
+        return f"({text} == '' or {subject}[-len({text}):] == {text})"
+    return f"({text} in {subject})"
+
+
+def _known(value: Value) -> Value:
+    if value is None:
+        raise Unevaluable
+    return value
+
+
+def _either(facts: Facts, left: Closure, right: Closure) -> bool:
+    try:
+        if left(facts):
+            return True
+    except Unevaluable:
+        if right(facts):
+            return True
+        raise
+    return right(facts)
+
+
+def _both(facts: Facts, left: Closure, right: Closure) -> bool:
+    try:
+        if not left(facts):
+            return False
+    except Unevaluable:
+        if not right(facts):
+            return False
+        raise
+    return right(facts)

@@ -1,0 +1,280 @@
+"""The tree of an expression: small, immutable, and nothing in it that policies do not use."""
+
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import celpy.celparser
+import lark
+
+Comparison = Literal["==", "!=", "<", "<=", ">", ">="]
+TextTest = Literal["startsWith", "endsWith", "contains"]
+
+
+class CelError(ValueError):
+    """An expression that does not parse or does not fit the schema. ``column`` counts from 1."""
+
+    def __init__(self, message: str, column: int = 1) -> None:
+        super().__init__(message)
+        self.column = column
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A constant: text, number, truth value or null."""
+
+    value: str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A fact: ``labels``, ``target.boundary``."""
+
+    path: str
+    column: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A list of constants."""
+
+    items: tuple[Constant, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """Negation."""
+
+    operand: "Tree"
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """``left && right``; an error on one side is absorbed by a false on the other."""
+
+    left: "Tree"
+    right: "Tree"
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """``left || right``; an error on one side is absorbed by a true on the other."""
+
+    left: "Tree"
+    right: "Tree"
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """``left op right``."""
+
+    operator: Comparison
+    left: "Tree"
+    right: "Tree"
+
+
+@dataclass(frozen=True, slots=True)
+class In:
+    """``item in container``."""
+
+    item: "Tree"
+    container: "Tree"
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """``subject.startsWith(text)`` and its kin."""
+
+    kind: TextTest
+    subject: "Tree"
+    text: "Tree"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """``condition ? yes : no``."""
+
+    condition: "Tree"
+    yes: "Tree"
+    no: "Tree"
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """``size(container)``."""
+
+    container: "Tree"
+
+
+Tree = Constant | Name | Items | Not | Both | Either | Compare | In | Test | Choice | Size
+
+OPERATORS: dict[str, Comparison] = {
+    "relation_eq": "==",
+    "relation_ne": "!=",
+    "relation_lt": "<",
+    "relation_le": "<=",
+    "relation_gt": ">",
+    "relation_ge": ">=",
+}
+TESTS: dict[str, TextTest] = {
+    "startsWith": "startsWith",
+    "endsWith": "endsWith",
+    "contains": "contains",
+}
+TEXT_MAX = 2000
+
+
+def parse(text: str) -> Tree:
+    """The tree of ``text``. Raises :class:`CelError` with the column."""
+    if len(text) > TEXT_MAX:
+        raise CelError(f"an expression may have {TEXT_MAX} characters")
+    try:
+        parsed = celpy.celparser.CELParser().parse(text)
+    except celpy.celparser.CELParseError as error:
+        raise CelError("this is not a CEL expression", error.column or 1) from error
+    return _convert(parsed)
+
+
+def _children(node: lark.Tree) -> "list[lark.Tree | lark.Token]":
+    return cast("list[lark.Tree | lark.Token]", node.children)  # lark types them as Any
+
+
+def _convert(node: "lark.Tree | lark.Token") -> Tree:
+    if isinstance(node, lark.Token):
+        raise _unsupported(node)
+    children = _children(node)
+    kind = str(node.data)
+    if kind in ("conditionalor", "conditionaland") and len(children) == 2:
+        left, right = (_convert(child) for child in children)
+        return Either(left, right) if kind == "conditionalor" else Both(left, right)
+    if kind == "expr" and len(children) == 3:
+        condition, yes, no = (_convert(child) for child in children)
+        return Choice(condition, yes, no)
+    if kind == "relation" and len(children) == 2:
+        return _relation(children)
+    if kind == "unary" and len(children) == 2:
+        return _unary(children)
+    if kind in ("addition", "multiplication") and len(children) > 1:
+        raise _unsupported(node)
+    if kind == "literal":
+        return Constant(_constant(children[0]))
+    if kind == "list_lit":
+        return _items(children)
+    if kind == "ident":
+        return _name(node)
+    if kind in ("member_dot", "member_dot_arg", "ident_arg"):
+        return _member(node, kind, children)
+    if len(children) == 1:
+        return _convert(children[0])
+    raise _unsupported(node)
+
+
+def _relation(children: "list[lark.Tree | lark.Token]") -> Tree:
+    half, right = children
+    if isinstance(half, lark.Token):
+        raise _unsupported(half)
+    left = _convert(_children(half)[0])
+    kind = str(half.data)
+    if kind == "relation_in":
+        return In(left, _convert(right))
+    if kind in OPERATORS:
+        return Compare(OPERATORS[kind], left, _convert(right))
+    raise _unsupported(half)
+
+
+def _unary(children: "list[lark.Tree | lark.Token]") -> Tree:
+    sign, operand = children
+    if isinstance(sign, lark.Tree) and str(sign.data) == "unary_not":
+        return Not(_convert(operand))
+    converted = _convert(operand)
+    if (
+        isinstance(sign, lark.Tree)
+        and str(sign.data) == "unary_neg"
+        and isinstance(converted, Constant)
+        and isinstance(converted.value, int | float)
+        and not isinstance(converted.value, bool)
+    ):
+        return Constant(-converted.value)
+    raise _unsupported(sign)
+
+
+def _items(children: "list[lark.Tree | lark.Token]") -> Items:
+    items: list[Constant] = []
+    inner = _children(children[0]) if children and isinstance(children[0], lark.Tree) else []
+    for child in inner:
+        item = _convert(child)
+        if not isinstance(item, Constant):
+            raise CelError("a list may hold constants only", _column(child))
+        items.append(item)
+    return Items(tuple(items))
+
+
+def _name(node: lark.Tree) -> Name:
+    (token,) = _children(node)
+    return Name(str(token), _column(token))
+
+
+def _member(node: lark.Tree, kind: str, children: "list[lark.Tree | lark.Token]") -> Tree:
+    if kind == "ident_arg":
+        called = str(children[0])
+        arguments = _arguments(children[1:])
+        if called == "size" and len(arguments) == 1:
+            return Size(arguments[0])
+        raise _unsupported(node)
+    owner = _convert(children[0])
+    word = str(children[1])
+    if kind == "member_dot":
+        if isinstance(owner, Name):
+            return Name(f"{owner.path}.{word}", owner.column)
+        raise _unsupported(node)
+    arguments = _arguments(children[2:])
+    if word in TESTS and len(arguments) == 1:
+        return Test(TESTS[word], owner, arguments[0])
+    if word == "size" and not arguments:
+        return Size(owner)
+    raise _unsupported(node)
+
+
+def _arguments(children: "list[lark.Tree | lark.Token]") -> list[Tree]:
+    return [
+        _convert(argument)
+        for child in children
+        if isinstance(child, lark.Tree)
+        for argument in _children(child)
+    ]
+
+
+def _constant(token: "lark.Tree | lark.Token") -> str | int | float | bool | None:
+    if not isinstance(token, lark.Token):
+        raise _unsupported(token)
+    text = str(token)
+    if token.type == "INT_LIT":
+        return int(text, 0)
+    if token.type == "FLOAT_LIT":
+        return float(text)
+    if token.type == "BOOL_LIT":
+        return text == "true"
+    if token.type == "NULL_LIT":
+        return None
+    if (
+        token.type == "STRING_LIT"
+        and text[0] in "\"'"
+        and "\\" not in text
+        and text[:3] not in ('"""', "'''")
+    ):
+        return text[1:-1]
+    raise CelError(
+        f"the constant `{text[:40]}` is of a kind that policies do not know", _column(token)
+    )
+
+
+def _column(node: "lark.Tree | lark.Token") -> int:
+    if isinstance(node, lark.Token):
+        return node.column or 1
+    for child in _children(node):
+        return _column(child)
+    return 1
+
+
+def _unsupported(node: "lark.Tree | lark.Token") -> CelError:
+    what = str(node.data) if isinstance(node, lark.Tree) else str(node)
+    return CelError(f"policies do not know this part of CEL (`{what[:40]}`)", _column(node))

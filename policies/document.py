@@ -1,0 +1,292 @@
+"""The policy document: YAML, typed, with the place of every mistake.
+
+Promises: nothing is ignored in silence, an unknown member is an error that names the nearest known one;
+every expression is parsed and type-checked here, so that a document that parses can be compiled.
+"""
+
+import difflib
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+import yaml
+
+from policies.cel import CelError, Scope, Tree, check_types, parse, scopes_of
+from policies.facts import DataClass
+
+TEXT_BYTES_MAX = 256 * 1024
+
+Unscannable = Literal["any", "self_hosted", "refuse"]
+
+
+class PolicyError(ValueError):
+    """A document that cannot be used. ``line`` and ``column`` count from 1."""
+
+    def __init__(self, message: str, *, source: str, line: int = 1, column: int = 1) -> None:
+        super().__init__(f"{source}:{line}:{column}: {message}")
+        self.message = message
+        self.source = source
+        self.line = line
+        self.column = column
+
+
+class LabelData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A label: set by detectors (types, ``secret.*``), by an expression, or by either."""
+
+    detect: tuple[str, ...] = ()
+    when: str | None = None
+
+
+class ConstraintData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where ``when`` holds (always, if absent), a target must satisfy ``require``."""
+
+    name: str
+    require: str
+    when: str | None = None
+    reason: str = ""
+
+
+class ObjectiveData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How to rank what is left: exactly one of ``minimize`` and ``maximize`` names a number."""
+
+    when: str | None = None
+    minimize: str | None = None
+    maximize: str | None = None
+    subject_to: tuple[str, ...] = ()
+
+
+class AttemptsData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many targets may be tried."""
+
+    max: int = 3
+
+
+class CacheData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``sampled``: answers that are drawn at random may be kept too."""
+
+    sampled: bool = False
+
+
+class InvariantData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A claim about every request: ``never`` this, or that some target is always left."""
+
+    never: str | None = None
+    always_some_target: str | None = None
+    assuming: str | None = None
+
+
+class GivenData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The request of an example."""
+
+    text: str
+    data_class: DataClass = "internal"
+    model: str = "auto"
+    residency: str = ""
+    media: tuple[Literal["image", "audio", "document"], ...] = ()
+
+
+class OnlyData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What every target that is left must be."""
+
+    boundary: Literal["self_hosted", "external"] | None = None
+    region: str | None = None
+    provider: str | None = None
+
+
+class ExpectData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an example expects of the targets that are left, and which constraint strikes some."""
+
+    only: OnlyData | None = None
+    struck_by: str | None = None
+    nothing_struck: bool = False
+    labels: tuple[str, ...] = ()
+
+
+class ExampleData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A unit test inside the document."""
+
+    given: GivenData
+    expect: ExpectData
+
+
+class DocumentData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole document as written."""
+
+    policy: str
+    description: str = ""
+    labels: dict[str, LabelData] = {}
+    constraints: tuple[ConstraintData, ...] = ()
+    objective: tuple[ObjectiveData, ...] = ()
+    attempts: AttemptsData = AttemptsData()
+    cache: CacheData = CacheData()
+    unscannable: Unscannable = "self_hosted"
+    invariants: tuple[InvariantData, ...] = ()
+    examples: tuple[ExampleData, ...] = ()
+
+
+class PolicyDocument(msgspec.Struct, frozen=True):
+    """A document with its expressions parsed. ``trees`` is by place (``constraints[0].when``);
+    ``digest`` is the SHA-256 of its text."""
+
+    name: str
+    digest: str
+    source: str
+    data: DocumentData
+    trees: Mapping[str, Tree]
+
+
+class _Places:
+    """Where each member of a YAML text stands."""
+
+    def __init__(self, text: str, source: str) -> None:
+        self.source = source
+        self._marks: dict[str, tuple[int, int]] = {}
+        try:
+            root = yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark
+            line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+            message = f"this is not YAML: {error.problem or error.context}"
+            raise PolicyError(message, source=source, line=line, column=column) from error
+        except yaml.YAMLError as error:
+            raise PolicyError("this is not YAML", source=source) from error
+        if root is not None:
+            self._walk(root, "")
+
+    def _walk(self, node: yaml.Node, path: str) -> None:
+        self._marks[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
+        if isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in node.value:
+                word = str(key.value)
+                if word in seen:
+                    raise self.error(f"`{word}` stands twice", path)
+                seen.add(word)
+                self._walk(value, f"{path}.{word}" if path else word)
+        elif isinstance(node, yaml.SequenceNode):
+            for at, value in enumerate(node.value):
+                self._walk(value, f"{path}[{at}]")
+
+    def error(self, message: str, path: str, column: int = 0) -> PolicyError:
+        """The error at ``path``, or at the nearest thing around it."""
+        while path and path not in self._marks:
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        line, start = self._marks.get(path, (1, 1))
+        return PolicyError(message, source=self.source, line=line, column=start + column)
+
+
+def parse_policy(text: str, *, source: str) -> PolicyDocument:
+    """The document in ``text``. Raises :class:`PolicyError`."""
+    if len(text.encode()) > TEXT_BYTES_MAX:
+        raise PolicyError(f"a policy may have {TEXT_BYTES_MAX} bytes", source=source)
+    places = _Places(text, source)
+    try:
+        data = msgspec.convert(yaml.safe_load(text) or {}, DocumentData)
+    except msgspec.ValidationError as error:
+        raise _explain(error, places) from error
+    trees = _trees(data, places)
+    _check_whole(data, trees, places)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return PolicyDocument(data.policy, digest, source, data, trees)
+
+
+def _explain(error: msgspec.ValidationError, places: _Places) -> PolicyError:
+    message, _, where = str(error).partition(" - at `$")
+    path = re.sub(r"^\.", "", where.rstrip("`"))
+    if found := re.search(r"unknown field `([^`]+)`", message):
+        known = sorted({name for struct in _STRUCTS for name in struct.__struct_fields__})
+        close = difflib.get_close_matches(found[1], known, n=1)
+        message = f"there is no member `{found[1]}` here" + (
+            f": did you mean `{close[0]}`?" if close else ""
+        )
+    return places.error(message[:1].lower() + message[1:], path)
+
+
+_STRUCTS = (
+    DocumentData, LabelData, ConstraintData, ObjectiveData, AttemptsData, CacheData, InvariantData,
+    ExampleData, GivenData, ExpectData, OnlyData,
+)  # fmt: skip
+
+
+def _trees(data: DocumentData, places: _Places) -> dict[str, Tree]:
+    trees: dict[str, Tree] = {}
+
+    def add(text: str | None, path: str, kind: Literal["truth", "number"] = "truth") -> None:
+        if text is None:
+            return
+        try:
+            tree = parse(text)
+            check_types(tree, kind)
+        except CelError as error:
+            raise places.error(str(error), path, error.column) from error
+        trees[path] = tree
+
+    for name, label in data.labels.items():
+        add(label.when, f"labels.{name}.when")
+    for at, constraint in enumerate(data.constraints):
+        add(constraint.when, f"constraints[{at}].when")
+        add(constraint.require, f"constraints[{at}].require")
+    for at, objective in enumerate(data.objective):
+        add(objective.when, f"objective[{at}].when")
+        add(objective.minimize, f"objective[{at}].minimize", "number")
+        add(objective.maximize, f"objective[{at}].maximize", "number")
+        for number, condition in enumerate(objective.subject_to):
+            add(condition, f"objective[{at}].subject_to[{number}]")
+    for at, invariant in enumerate(data.invariants):
+        add(invariant.never, f"invariants[{at}].never")
+        add(invariant.always_some_target, f"invariants[{at}].always_some_target")
+        add(invariant.assuming, f"invariants[{at}].assuming")
+    return trees
+
+
+def _check_whole(data: DocumentData, trees: Mapping[str, Tree], places: _Places) -> None:
+    """What types alone do not say."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", data.policy):
+        raise places.error("a policy's name is lower-case letters, digits, `.`, `_`, `-`", "policy")
+    if not 1 <= data.attempts.max <= 10:
+        raise places.error("`max` lies between 1 and 10", "attempts.max")
+    for name, label in data.labels.items():
+        if not label.detect and label.when is None:
+            raise places.error(f"the label `{name}` needs `detect` or `when`", f"labels.{name}")
+        tree = trees.get(f"labels.{name}.when")
+        if tree is not None and scopes_of(tree) & ~Scope.REQUEST:
+            raise places.error("a label is about the request alone", f"labels.{name}.when")
+    names = [constraint.name for constraint in data.constraints]
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            raise places.error(f"two constraints are called `{name}`", f"constraints[{at}].name")
+    _check_objectives(data, trees, places)
+    for at, invariant in enumerate(data.invariants):
+        if (invariant.never is None) == (invariant.always_some_target is None):
+            raise places.error(
+                "an invariant is either `never` or `always_some_target`", f"invariants[{at}]"
+            )
+    _check_label_names(data, places)
+
+
+def _check_objectives(data: DocumentData, trees: Mapping[str, Tree], places: _Places) -> None:
+    for at, objective in enumerate(data.objective):
+        if (objective.minimize is None) == (objective.maximize is None):
+            raise places.error(
+                "an objective needs either `minimize` or `maximize`", f"objective[{at}]"
+            )
+        tree = trees.get(f"objective[{at}].when")
+        if tree is not None and scopes_of(tree) & ~(Scope.REQUEST | Scope.LABELS):
+            raise places.error("`when` is about the request alone", f"objective[{at}].when")
+
+
+def _check_label_names(data: DocumentData, places: _Places) -> None:
+    """A label that nobody sets, spelled in an expression, would be a rule that never holds."""
+    for at, constraint in enumerate(data.constraints):
+        for member in ("when", "require"):
+            text = getattr(constraint, member) or ""
+            for found in re.finditer(r"""["']([^"']*)["']\s+in\s+labels""", text):
+                if found[1] not in data.labels:
+                    close = difflib.get_close_matches(found[1], list(data.labels), n=1)
+                    hint = f": did you mean `{close[0]}`?" if close else ""
+                    path = f"constraints[{at}].{member}"
+                    raise places.error(
+                        f"no label is called `{found[1]}`{hint}", path, found.start()
+                    )
