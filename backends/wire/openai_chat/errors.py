@@ -1,0 +1,174 @@
+"""Failures in OpenAI's words, both ways: ours to the client, an OpenAI-compatible host's to us.
+
+The table from kind to status and type is the only place that knows them for this format.
+"""
+
+import re
+from collections.abc import Mapping
+
+import msgspec
+import orjson
+
+from backends.wire.failure import Failure, FailureKind
+from backends.wire.upstream_errors import clean_text, find_retry_after
+
+STATUS: dict[FailureKind, tuple[int, str, str]] = {
+    "invalid_request": (400, "invalid_request_error", "invalid_value"),
+    "unauthenticated": (401, "invalid_request_error", "invalid_api_key"),
+    "policy_refused": (403, "permission_error", "policy_refused"),
+    "model_not_found": (404, "invalid_request_error", "model_not_found"),
+    "too_large": (413, "invalid_request_error", "request_too_large"),
+    "budget_exhausted": (429, "insufficient_quota", "insufficient_quota"),
+    "rate_limited": (429, "rate_limit_error", "rate_limit_exceeded"),
+    "no_target": (403, "permission_error", "no_target"),
+    "context_too_long": (400, "invalid_request_error", "context_length_exceeded"),
+    "idempotency_conflict": (409, "invalid_request_error", "idempotency_conflict"),
+    "detector_down": (503, "server_error", "detector_down"),
+    "overloaded": (503, "server_error", "overloaded"),
+    "upstream_failed": (502, "server_error", "upstream_failed"),
+    "upstream_timeout": (504, "server_error", "timeout"),
+    "internal": (500, "server_error", "internal"),
+}
+"""Kind → status, ``type``, ``code`` where the failure has none of its own."""
+
+CODE_STATUS = {"unsupported_media_type": 415, "not_found": 404, "method_not_allowed": 405}
+"""Codes of ``invalid_request`` with an HTTP status of their own."""
+
+
+def render_failure(failure: Failure, request_id: str) -> tuple[int, bytes]:
+    """HTTP status and body. The message of an internal error shows nothing but the request's id."""
+    status, error = _describe(failure)
+    error["request_id"] = request_id
+    return status, orjson.dumps({"error": error})
+
+
+def render_error_event(failure: Failure) -> bytes:
+    """The event that ends a stream that broke: the SDKs raise it, and no ``[DONE]`` follows."""
+    return b"data: " + orjson.dumps({"error": _describe(failure)[1]}) + b"\n\n"
+
+
+def _describe(failure: Failure) -> tuple[int, dict[str, str | None]]:
+    status, kind, code = STATUS[failure.kind]
+    if failure.kind == "invalid_request" and failure.code is not None:
+        status = CODE_STATUS.get(failure.code, status)
+    return status, {
+        "message": failure.message,
+        "type": kind,
+        "param": failure.param,
+        "code": failure.code or code,
+    }
+
+
+class ErrorBody(msgspec.Struct):
+    """An error object as hosts send it."""
+
+    message: str | None = None
+    type: str | None = None
+    code: str | int | None = None
+    param: str | None = None
+
+
+class _Body(msgspec.Struct):
+    error: ErrorBody | str | None = None
+    detail: msgspec.Raw = msgspec.Raw()
+    message: str | None = None
+    object: str | None = None
+    code: str | int | None = None
+    type: str | None = None
+
+
+_BODY = msgspec.json.Decoder(_Body)
+
+_TOO_LONG = re.compile(
+    r"(?i)context[ _]length|maximum context|context window|prompt is too long|too many tokens|"
+    r"longer than the model|exceeds? the (?:model|maximum|limit)|input.{0,30}too long|reduce the length|"
+    r"input length|max(?:imum)?.{0,12}tokens.{0,40}exceed"
+)
+
+
+def read_error(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
+    """What an OpenAI-compatible host's error means. Total: whatever it sent gives a failure.
+
+    Our credentials are our affair: 401 and 403 tell the client nothing but that the host failed.
+    """
+    error = _parse(body)
+    message = clean_text(error.message or "")
+    code = None if error.code is None else str(error.code)
+    detail = f"{status} {error.type or ''} {code or ''}: {message}"[:500]
+    shown = message or f"the provider answered with status {status}"
+    wait = find_retry_after(headers)
+    if status in (400, 404, 413, 422) and (
+        code == "context_length_exceeded" or _TOO_LONG.search(message)
+    ):
+        return Failure(
+            "context_too_long", shown, code="context_length_exceeded", param=error.param or "messages",
+            detail=detail, upstream_status=status,
+        )  # fmt: skip
+    if status in (400, 409, 413, 415, 422):
+        return Failure(
+            "invalid_request",
+            shown,
+            code=code,
+            param=error.param,
+            detail=detail,
+            upstream_status=status,
+        )
+    if status == 429:
+        if code == "insufficient_quota" or error.type == "insufficient_quota":
+            message = "the provider's own quota is used up"
+            return Failure("upstream_failed", message, detail=detail, upstream_status=status)
+        return Failure(
+            "rate_limited",
+            "the provider asks to slow down",
+            detail=detail,
+            retry_after_seconds=wait,
+            upstream_status=status,
+        )
+    return _read_rest(status, detail, wait)
+
+
+def _read_rest(status: int, detail: str, wait: float | None) -> Failure:
+    if status in (503, 529):
+        return Failure(
+            "overloaded", "the provider is overloaded", detail=detail,
+            retry_after_seconds=wait, upstream_status=status,
+        )  # fmt: skip
+    if status in (408, 504):
+        message = "the provider did not answer in time"
+        return Failure(
+            "upstream_timeout", message, detail=detail, may_have_spent=True, upstream_status=status
+        )
+    words = {
+        401: "the provider refused the gateway's credential",
+        403: "the provider refused the gateway's credential",
+        404: "the provider does not know this model",
+    }
+    message = words.get(status, f"the provider failed with status {status}")
+    return Failure("upstream_failed", message, detail=detail, upstream_status=status)
+
+
+def describe_stream_error(error: "ErrorBody | str") -> Failure:
+    """The failure of an error that stood inside a stream of status 200."""
+    said = error if isinstance(error, ErrorBody) else ErrorBody(message=error)
+    message = clean_text(said.message or "the provider sent an error in the middle of its answer")
+    if said.code == "context_length_exceeded" or _TOO_LONG.search(message):
+        return Failure(
+            "context_too_long", message, code="context_length_exceeded", may_have_spent=True
+        )
+    detail = f"in the stream: {said.type or ''} {said.code or ''}"
+    return Failure("upstream_failed", message, detail=detail, may_have_spent=True)
+
+
+def _parse(body: bytes) -> ErrorBody:
+    try:
+        said = _BODY.decode(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return ErrorBody()
+    if isinstance(said.error, ErrorBody):
+        return said.error
+    if isinstance(said.error, str):
+        return ErrorBody(message=said.error)
+    detail = bytes(said.detail)
+    if detail.startswith(b'"'):
+        return ErrorBody(message=msgspec.json.decode(detail, type=str), code=said.code)
+    return ErrorBody(message=said.message, type=said.type, code=said.code)

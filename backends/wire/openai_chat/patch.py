@@ -1,0 +1,136 @@
+"""The edits that pass-through makes to a client's body, and no others: everything else is byte-equal.
+
+1. ``model`` becomes the host's name for it.
+2. The output cap (``max_completion_tokens`` or ``max_tokens``, whichever is there; else inserted) where a
+   budget enforces one.
+3. ``stream_options.include_usage`` becomes true in streams.
+4. Members that the host does not take are removed, and listed to the client.
+"""
+
+import re
+
+import msgspec
+
+from backends.wire.failure import Failure, WireError
+from backends.wire.prompt import Prompt
+
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_KEY = re.compile(rb'[\s,]*"(?:[^"\\]|\\.)*"\s*:\s*')
+_COMMA = re.compile(rb"\s*,")
+CAPS = ("max_completion_tokens", "max_tokens")
+
+Span = tuple[int, int]
+Edit = tuple[int, int, bytes]
+
+
+def patch_request(
+    prompt: Prompt,
+    *,
+    model: str,
+    output_cap: int | None,
+    ask_usage: bool,
+    strip: frozenset[str] = frozenset(),
+    cap_name: str = "max_completion_tokens",
+) -> bytes:
+    """The client's bytes with the edits above. ``cap_name`` is what the host calls the cap when the
+    client sent none; ``strip`` names top-level members to remove."""
+    raw = prompt.raw
+    spans = _find_members(raw)
+    edits: list[Edit] = [(*spans["model"][1], msgspec.json.encode(model))]
+    inserted: list[bytes] = []
+    if output_cap is not None:
+        _edit_cap(raw, spans, output_cap, cap_name, edits, inserted)
+    if ask_usage:
+        _edit_usage(raw, spans, edits, inserted)
+    edits += _removals(raw, spans, strip)
+    if inserted:
+        start = raw.index(b"{") + 1
+        edits.append((start, start, b",".join(inserted) + b","))
+    return _apply(raw, edits)
+
+
+def _find_members(raw: bytes) -> dict[str, tuple[int, Span]]:
+    """Member → where its key begins and where its value stands. ``raw`` has no duplicate keys."""
+    found: dict[str, tuple[int, Span]] = {}
+    at = raw.index(b"{") + 1
+    for name, value in _MEMBERS.decode(raw).items():
+        match = _KEY.match(raw, at)
+        if match is None:
+            message = "the request changed under the gateway's hands"
+            raise WireError(Failure("internal", message))
+        end = match.end() + len(memoryview(value))
+        found[name] = (at, (match.end(), end))
+        at = end
+    return found
+
+
+def _edit_cap(
+    raw: bytes,
+    spans: dict[str, tuple[int, Span]],
+    cap: int,
+    cap_name: str,
+    edits: list[Edit],
+    inserted: list[bytes],
+) -> None:
+    text = b"%d" % cap
+    is_there = False
+    for name in CAPS:
+        if name in spans:
+            start, end = spans[name][1]
+            if raw[start:end] != b"null":
+                edits.append((start, end, text))
+                is_there = True
+    if is_there:
+        return
+    if cap_name in spans:
+        edits.append((*spans[cap_name][1], text))
+    else:
+        inserted.append(b'"%s":%s' % (cap_name.encode(), text))
+
+
+def _edit_usage(
+    raw: bytes,
+    spans: dict[str, tuple[int, Span]],
+    edits: list[Edit],
+    inserted: list[bytes],
+) -> None:
+    if "stream_options" not in spans:
+        inserted.append(b'"stream_options":{"include_usage":true}')
+        return
+    start, end = spans["stream_options"][1]
+    options = raw[start:end]
+    if options == b"null" or not options[1:-1].strip():
+        edits.append((start, end, b'{"include_usage":true}'))
+        return
+    inner = _find_members(options)
+    if "include_usage" in inner:
+        first, last = inner["include_usage"][1]
+        edits.append((start + first, start + last, b"true"))
+    else:
+        edits.append((start + 1, start + 1, b'"include_usage":true,'))
+
+
+def _removals(raw: bytes, spans: dict[str, tuple[int, Span]], strip: frozenset[str]) -> list[Edit]:
+    """Take members out, each with the comma before it; whoever comes first then loses its own."""
+    gone = strip & spans.keys()
+    if not gone:
+        return []
+    edits: list[Edit] = [(spans[name][0], spans[name][1][1], b"") for name in gone]
+    first = next(name for name in spans if name not in gone)  # ``model`` always stays
+    begin = spans[first][0]
+    comma = _COMMA.match(raw, begin)
+    if comma is not None:
+        edits.append((begin, comma.end(), b""))
+    return edits
+
+
+def _apply(raw: bytes, edits: list[Edit]) -> bytes:
+    pieces: list[bytes] = []
+    at = 0
+    for start, end, text in sorted(edits, key=lambda edit: (edit[0], edit[1])):
+        if start < at:
+            continue  # inside of what an earlier edit took out
+        pieces += (raw[at:start], text)
+        at = end
+    pieces.append(raw[at:])
+    return b"".join(pieces)

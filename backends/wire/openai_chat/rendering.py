@@ -1,0 +1,226 @@
+"""Events → OpenAI's format: chunks of a stream as they come, or the fold of them all.
+
+Promises: roles, indexes and finish reasons as OpenAI gives them; ``[DONE]`` only after the provider's own
+end; what has no place in the format is named in ``dropped``.
+"""
+
+from typing import assert_never
+
+import orjson
+
+from backends.wire.events import (
+    CallDelta,
+    CallStart,
+    End,
+    Event,
+    Finish,
+    FinishReason,
+    ReasoningDelta,
+    RefusalDelta,
+    Start,
+    TextDelta,
+)
+from backends.wire.failure import Failure, WireError
+from backends.wire.usage import Usage
+
+DONE = b"data: [DONE]\n\n"
+
+FINISH_WORDS: dict[FinishReason, str] = {
+    "stop": "stop",
+    "length": "length",
+    "content_filter": "content_filter",
+    "tool_call": "tool_calls",
+    "refusal": "content_filter",
+    "pause": "stop",
+}
+"""A refusal by the model ends as ``content_filter``, with its words in ``refusal``: OpenAI has no reason of
+its own for it, and ``stop`` would say that all is well. ``error`` is no finish: it fails."""
+
+Json = dict[str, object]
+
+
+class ChatRenderer:
+    """Renders one answer. ``includes_usage``: the client asked for the closing usage chunk."""
+
+    def __init__(self, *, includes_usage: bool) -> None:
+        self.dropped: dict[str, None] = {}
+        self._includes_usage = includes_usage
+        self._head: Json = {}
+        self._opened: set[int] = set()
+
+    def render(self, event: Event) -> bytes:
+        """The bytes of one event, maybe none. Raises ``WireError`` for a finish that is an error."""
+        match event:
+            case TextDelta(text, choice):
+                return self._delta(choice, {"content": text})
+            case CallDelta(index, arguments, choice):
+                return self._delta(
+                    choice, {"tool_calls": [{"index": index, "function": {"arguments": arguments}}]}
+                )
+            case CallStart():
+                if event.signature is not None:
+                    self.dropped["tool_calls.signature"] = None
+                function = {"name": event.name, "arguments": ""}
+                call = {
+                    "index": event.index,
+                    "id": event.id,
+                    "type": "function",
+                    "function": function,
+                }
+                return self._delta(event.choice, {"tool_calls": [call]})
+            case ReasoningDelta():
+                return self._reasoning(event)
+            case RefusalDelta(text, choice):
+                return self._delta(choice, {"refusal": text})
+            case Start(response_id, response_model, created_at):
+                self._head = {
+                    "id": response_id,
+                    "object": "chat.completion.chunk",
+                    "created": created_at,
+                    "model": response_model,
+                }
+                return self._delta(0, {"content": ""})
+            case Finish(reason, raw, choice):
+                return self._chunk(
+                    [{"index": choice, "delta": {}, "finish_reason": finish_word(reason, raw)}]
+                )
+            case End(usage):
+                return self._end(usage)
+            case _:
+                assert_never(event)
+
+    def _reasoning(self, event: ReasoningDelta) -> bytes:
+        if event.signature is not None or event.is_redacted:
+            self.dropped["reasoning.signature"] = None
+        if not event.text or event.is_redacted:
+            return b""
+        return self._delta(event.choice, {"reasoning_content": event.text})
+
+    def _delta(self, choice: int, delta: Json) -> bytes:
+        if choice not in self._opened:
+            self._opened.add(choice)
+            delta = {"role": "assistant", **delta}
+        return self._chunk([{"index": choice, "delta": delta, "finish_reason": None}])
+
+    def _chunk(self, choices: list[Json]) -> bytes:
+        return b"data: " + orjson.dumps({**self._head, "choices": choices}) + b"\n\n"
+
+    def _end(self, usage: Usage | None) -> bytes:
+        if not self._includes_usage or usage is None:
+            return DONE
+        body = {**self._head, "choices": [], "usage": render_usage(usage)}
+        return b"data: " + orjson.dumps(body) + b"\n\n" + DONE
+
+
+def finish_word(reason: FinishReason, raw: str) -> str:
+    """OpenAI's word. Raises ``WireError`` for a finish that is an error."""
+    word = FINISH_WORDS.get(reason)
+    if word is None:
+        message = f"the provider ended its answer with `{raw[:64]}`"
+        raise WireError(Failure("upstream_failed", message, may_have_spent=True))
+    return word
+
+
+def render_usage(usage: Usage) -> Json:
+    """OpenAI's usage object."""
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cache_read_tokens,
+            "cache_write_tokens": usage.cache_write_tokens + usage.cache_write_1h_tokens,
+        },
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+    }
+
+
+class _Message:
+    """One choice while it is put together."""
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.reasoning: list[str] = []
+        self.refusal: list[str] = []
+        self.calls: dict[int, tuple[str, str, list[str]]] = {}
+        self.finish: str | None = None
+
+    def to_json(self) -> Json:
+        """OpenAI's message object: content is null beside calls or a refusal, if there is no text."""
+        text = "".join(self.text)
+        message: Json = {
+            "role": "assistant",
+            "content": text if text or not (self.calls or self.refusal) else None,
+            "refusal": "".join(self.refusal) or None,
+        }
+        if self.reasoning:
+            message["reasoning_content"] = "".join(self.reasoning)
+        if self.calls:
+            message["tool_calls"] = [
+                {"id": call_id, "type": "function",
+                 "function": {"name": name, "arguments": "".join(pieces)}}
+                for call_id, name, pieces in (self.calls[at] for at in sorted(self.calls))
+            ]  # fmt: skip
+        return message
+
+
+def render_answer(events: list[Event]) -> tuple[bytes, tuple[str, ...]]:
+    """The plain answer that ``events`` fold into, and what it does not carry.
+
+    Raises ``WireError`` for a finish that is an error, or none at all.
+    """
+    choices: dict[int, _Message] = {}
+    dropped: dict[str, None] = {}
+    head = Start("", "", 0)
+    usage: Usage | None = None
+    for event in events:
+        if isinstance(event, Start):
+            head = event
+        elif isinstance(event, End):
+            usage = event.usage
+        else:
+            _fold(choices.setdefault(event.choice, _Message()), event, dropped)
+    if not choices or any(message.finish is None for message in choices.values()):
+        message = "the provider's answer has no end"
+        raise WireError(Failure("upstream_failed", message, may_have_spent=True))
+    body: Json = {
+        "id": head.response_id,
+        "object": "chat.completion",
+        "created": head.created_at,
+        "model": head.response_model,
+        "choices": [
+            {"index": at, "message": choices[at].to_json(), "logprobs": None,
+             "finish_reason": choices[at].finish}
+            for at in sorted(choices)
+        ],
+    }  # fmt: skip
+    if usage is not None:
+        body["usage"] = render_usage(usage)
+    return orjson.dumps(body), tuple(dropped)
+
+
+def _fold(
+    message: _Message,
+    event: TextDelta | ReasoningDelta | RefusalDelta | CallStart | CallDelta | Finish,
+    dropped: dict[str, None],
+) -> None:
+    match event:
+        case TextDelta(text):
+            message.text.append(text)
+        case RefusalDelta(text):
+            message.refusal.append(text)
+        case ReasoningDelta():
+            if event.signature is not None or event.is_redacted:
+                dropped["reasoning.signature"] = None
+            if not event.is_redacted:
+                message.reasoning.append(event.text)
+        case CallStart():
+            if event.signature is not None:
+                dropped["tool_calls.signature"] = None
+            message.calls[event.index] = (event.id, event.name, [])
+        case CallDelta(index, arguments):
+            message.calls[index][2].append(arguments)
+        case Finish(reason, raw):
+            message.finish = finish_word(reason, raw)
+        case _:
+            assert_never(event)

@@ -1,0 +1,128 @@
+"""Glue between a target's format and a client's: bytes → events → bytes, and what the answer was.
+
+Promises: the client's format ends only when the provider did; a failure anywhere becomes the client
+format's error event, once, and nothing comes after it.
+"""
+
+from typing import Protocol
+
+from backends.adapter import Answer, Outcome
+from backends.wire.events import (
+    CallDelta,
+    CallStart,
+    End,
+    Event,
+    Finish,
+    ReasoningDelta,
+    RefusalDelta,
+    Start,
+    TextDelta,
+)
+from backends.wire.failure import Failure, WireError
+from backends.wire.openai_chat import ChatRenderer, render_answer, render_error_event
+from backends.wire.prompt import Prompt
+from backends.wire.usage import Usage
+
+
+class EventParser(Protocol):
+    """A target format's parser of streams."""
+
+    failure: Failure | None
+    early_input: Usage | None
+    dropped: dict[str, None]
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Events that ``chunk`` completes; sets ``failure`` when the answer breaks."""
+        ...
+
+    def finish(self) -> list[Event]:
+        """The upstream closed. Raises ``WireError`` if the provider's own end never came."""
+        ...
+
+
+class TranslatingRelay:
+    """One streamed answer; see :class:`backends.adapter.StreamRelay`."""
+
+    def __init__(self, parser: EventParser, prompt: Prompt) -> None:
+        self.outcome = Outcome()
+        self._parser = parser
+        self._renderer = ChatRenderer(includes_usage=prompt.wants_usage)
+        self._is_over = False
+
+    def feed(self, chunk: bytes) -> bytes:
+        """See :class:`backends.adapter.StreamRelay`."""
+        if self._is_over:
+            return b""
+        out = self._take(self._parser.feed(chunk))
+        if self._parser.failure is not None and not self._is_over:
+            out += self.fail(self._parser.failure)
+        return out
+
+    def finish(self) -> bytes:
+        """See :class:`backends.adapter.StreamRelay`."""
+        if self._is_over:
+            return b""
+        try:
+            out = self._take(self._parser.finish())
+        except WireError as error:
+            return self.fail(error.failure)
+        if not self._is_over:
+            message = "the answer was cut off before its end"
+            out += self.fail(Failure("upstream_failed", message, may_have_spent=True))
+        return out
+
+    def fail(self, failure: Failure) -> bytes:
+        """See :class:`backends.adapter.StreamRelay`."""
+        self._is_over = True
+        self.outcome.is_complete = False
+        self.outcome.failure = failure
+        self._note_dropped()
+        return render_error_event(failure)
+
+    def _take(self, events: list[Event]) -> bytes:
+        outcome = self.outcome
+        if outcome.early_input is None:
+            outcome.early_input = self._parser.early_input
+        pieces: list[bytes] = []
+        try:
+            for event in events:
+                read_event(outcome, event)
+                pieces.append(self._renderer.render(event))
+                if isinstance(event, End):
+                    self._is_over = True
+                    outcome.is_complete = True
+                    self._note_dropped()
+                    break
+        except WireError as error:
+            pieces.append(self.fail(error.failure))
+        return b"".join(pieces)
+
+    def _note_dropped(self) -> None:
+        self.outcome.dropped = tuple({**self._parser.dropped, **self._renderer.dropped})
+
+
+def read_event(outcome: Outcome, event: Event) -> None:
+    """Write down what ``event`` says of the answer as a whole."""
+    match event:
+        case TextDelta(text) | ReasoningDelta(text) | RefusalDelta(text):
+            outcome.output_bytes += len(text.encode("utf-8", "replace"))
+        case CallDelta(_, arguments):
+            outcome.output_bytes += len(arguments.encode("utf-8", "replace"))
+        case CallStart():
+            outcome.output_bytes += len(event.name)
+        case Start(response_id, response_model, _):
+            outcome.response_id, outcome.response_model = response_id, response_model
+        case Finish(reason, raw):
+            outcome.finish_reason, outcome.raw_finish_reason = reason, raw
+        case End(usage):
+            outcome.usage = usage
+
+
+def fold_answer(events: list[Event], dropped: tuple[str, ...] = ()) -> Answer:
+    """A plain answer from the events of one. Raises ``WireError``."""
+    outcome = Outcome(is_complete=True)
+    for event in events:
+        read_event(outcome, event)
+    body, lost = render_answer(events)
+    outcome.dropped = tuple(dict.fromkeys((*dropped, *lost)))
+    return Answer(body, outcome)
