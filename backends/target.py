@@ -14,8 +14,18 @@ from backends.wire.prompt import WireFormat
 Adapter = Literal["gpt", "claude", "gemini", "sglang", "longtail"]
 Boundary = Literal["self_hosted", "external"]
 Capability = Literal[
-    "tools", "parallel_tools", "images", "audio", "documents", "json_schema", "reasoning", "seed",
-    "logprobs", "system", "stream", "choices",
+    "tools",
+    "parallel_tools",
+    "images",
+    "audio",
+    "documents",
+    "json_schema",
+    "reasoning",
+    "seed",
+    "logprobs",
+    "system",
+    "stream",
+    "choices",
 ]
 
 

@@ -11,9 +11,7 @@ import msgspec
 
 from backends.wire.usage import Usage
 
-FinishReason = Literal[
-    "stop", "length", "content_filter", "tool_call", "refusal", "pause", "error"
-]
+FinishReason = Literal["stop", "length", "content_filter", "tool_call", "refusal", "pause", "error"]
 
 
 class Start(msgspec.Struct, tag="start"):

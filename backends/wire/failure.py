@@ -64,6 +64,8 @@ class WireError(Exception):
         self.failure = failure
 
 
-def invalid_request(message: str, *, param: str | None = None, code: str | None = None) -> WireError:
+def invalid_request(
+    message: str, *, param: str | None = None, code: str | None = None
+) -> WireError:
     """The error for input that the client has to change."""
     return WireError(Failure("invalid_request", message, code=code, param=param))

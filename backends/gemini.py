@@ -1,0 +1,61 @@
+"""Google's generateContent: the model stands in the path, the key in a header and never in the URL."""
+
+import time
+from collections.abc import Callable, Mapping
+from urllib.parse import quote
+
+from backends.adapter import Answer, Outbound, StreamRelay
+from backends.target import Endpoint, Target
+from backends.wire.failure import Failure
+from backends.wire.gemini import EventParser, parse_answer, read_error, render_request
+from backends.wire.prompt import Prompt
+from backends.wire.relay import TranslatingRelay, fold_answer
+
+
+class GeminiAdapter:
+    """See :class:`backends.adapter.ProviderAdapter`."""
+
+    def __init__(
+        self, endpoints: Mapping[str, Endpoint], now: Callable[[], float] = time.time
+    ) -> None:
+        self._now = now
+        self._hosts = {
+            name: (f"{endpoint.base_urls[0]}/v1beta/models/", _headers(endpoint))
+            for name, endpoint in endpoints.items()
+        }
+
+    def prepare(self, prompt: Prompt, target: Target, output_cap: int | None) -> Outbound:
+        """See :class:`backends.adapter.ProviderAdapter`."""
+        base, headers = self._hosts[target.endpoint]
+        rendered = render_request(
+            prompt,
+            model=target.model,
+            output_cap=output_cap,
+            output_tokens_default=target.output_tokens_max,
+        )
+        verb = "streamGenerateContent?alt=sse" if prompt.is_stream else "generateContent"
+        url = f"{base}{quote(target.model, safe='')}:{verb}"
+        return Outbound(
+            target.name, url, headers, rendered.body, prompt.is_stream, rendered.dropped
+        )
+
+    def open_stream(self, prompt: Prompt, target: Target) -> StreamRelay:
+        """See :class:`backends.adapter.ProviderAdapter`."""
+        del target
+        return TranslatingRelay(EventParser(created_at=int(self._now())), prompt)
+
+    def read_answer(self, prompt: Prompt, target: Target, body: bytes) -> Answer:
+        """See :class:`backends.adapter.ProviderAdapter`."""
+        del prompt, target
+        return fold_answer(parse_answer(body, created_at=int(self._now())))
+
+    def read_failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
+        """See :class:`backends.adapter.ProviderAdapter`."""
+        return read_error(status, headers, body)
+
+
+def _headers(endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
+    headers = [("content-type", "application/json"), *endpoint.extra_headers]
+    if endpoint.credential is not None:
+        headers.append(("x-goog-api-key", endpoint.credential.reveal()))
+    return tuple(headers)

@@ -1,0 +1,43 @@
+"""SGLang workers, and other servers of one's own that speak OpenAI's chat format: bytes pass through."""
+
+from collections.abc import Iterator, Mapping
+from itertools import cycle
+
+from backends.adapter import Answer, Outbound, StreamRelay
+from backends.gpt import bearer_headers, pass_through
+from backends.target import Endpoint, Target
+from backends.wire.failure import Failure
+from backends.wire.openai_chat import ChatPassRelay, read_answer, read_error
+from backends.wire.prompt import Prompt
+
+
+class SglangAdapter:
+    """See :class:`backends.adapter.ProviderAdapter`. Replicas take turns."""
+
+    def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
+        self._hosts: dict[str, tuple[Iterator[str], tuple[tuple[str, str], ...]]] = {
+            name: (
+                cycle([f"{base}/v1/chat/completions" for base in endpoint.base_urls]),
+                bearer_headers(endpoint),
+            )
+            for name, endpoint in endpoints.items()
+        }
+
+    def prepare(self, prompt: Prompt, target: Target, output_cap: int | None) -> Outbound:
+        """See :class:`backends.adapter.ProviderAdapter`."""
+        urls, headers = self._hosts[target.endpoint]
+        return pass_through(prompt, target, output_cap, next(urls), headers)
+
+    def open_stream(self, prompt: Prompt, target: Target) -> StreamRelay:
+        """See :class:`backends.adapter.ProviderAdapter`."""
+        del target
+        return ChatPassRelay(prompt)
+
+    def read_answer(self, prompt: Prompt, target: Target, body: bytes) -> Answer:
+        """See :class:`backends.adapter.ProviderAdapter`."""
+        del target
+        return read_answer(prompt, body)
+
+    def read_failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
+        """See :class:`backends.adapter.ProviderAdapter`."""
+        return read_error(status, headers, body)
