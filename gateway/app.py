@@ -5,7 +5,7 @@ in the opposite order, the journal is shipped last.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from redis.asyncio import Redis
@@ -110,7 +110,7 @@ async def open_gateway(settings: Settings, clock: Clock | None = None) -> AsyncI
         shipper = Shipper(journal, engine, log, settings.home / "refused-rows.jsonl")
         await shipper.start()
         stack.push_async_callback(shipper.close)
-        admission, cache, redis = _open_admission(settings, engine, shipper, clock)
+        admission, cache, redis = _open_admission(settings, engine, shipper)
         stack.push_async_callback(admission.close)
         for left in journal.replayed:
             # Money that a dead worker still holds in Redis: booked and freed, once.
@@ -168,9 +168,9 @@ def _make_table(world: World, active: StoredPolicy) -> RoutingTable:
 
 
 def _open_admission(
-    settings: Settings, engine: AsyncEngine, shipper: Shipper, clock: Clock
+    settings: Settings, engine: AsyncEngine, shipper: Shipper
 ) -> tuple[Admission, CacheStore, Redis | None]:
-    async def seed(windows: list[str] | tuple[str, ...]) -> dict[str, int]:
+    async def seed(windows: Sequence[str]) -> dict[str, int]:
         await shipper.drain()
         return await booked(engine, windows)
 
@@ -181,11 +181,11 @@ def _open_admission(
     return RedisAdmission(client, seed), RedisStore(client), client
 
 
-def _pinger(client: Redis) -> Callable[[], "asyncio.Future[None]"]:
+def _pinger(client: Redis) -> Callable[[], Awaitable[None]]:
     async def ping() -> None:
         await client.ping()
 
-    return lambda: asyncio.ensure_future(ping())
+    return ping
 
 
 async def _follow_policy(

@@ -1,7 +1,10 @@
 """SGLang workers, and other servers of one's own that speak OpenAI's chat format: bytes pass through."""
 
+import re
 from collections.abc import Iterator, Mapping
 from itertools import cycle
+
+import msgspec
 
 from backends.adapter import Answer, Outbound, StreamRelay
 from backends.gpt import bearer_headers, pass_through
@@ -9,6 +12,8 @@ from backends.target import Endpoint, Target
 from backends.wire.failure import Failure
 from backends.wire.openai_chat import ChatPassRelay, read_answer, read_error
 from backends.wire.prompt import Prompt
+
+_PATH = re.compile(r"(?:/[\w.@+-]+){2,}")
 
 
 class SglangAdapter:
@@ -40,4 +45,6 @@ class SglangAdapter:
 
     def read_failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         """See :class:`backends.adapter.ProviderAdapter`."""
-        return read_error(status, headers, body)
+        failure = read_error(status, headers, body)
+        # SGLang quotes paths of its own files in answers to bad requests; they are nobody's business.
+        return msgspec.structs.replace(failure, message=_PATH.sub("…", failure.message))

@@ -22,7 +22,7 @@ from gateway.identity import Principal
 from gateway.ledger import tables
 from gateway.routing import AUTO
 from gateway.runtime import Runtime
-from policies.decide import explain
+from policies.explain import explain
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 

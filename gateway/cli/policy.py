@@ -22,8 +22,8 @@ from gateway.prepare import read_policy
 from gateway.settings import Settings
 from gateway.world import read_catalogue
 from policies.check import Report, check
-from policies.decide import explain
 from policies.document import PolicyDocument, parse_policy
+from policies.explain import explain
 from policies.facts import TargetFacts
 
 policy = typer.Typer(

@@ -8,7 +8,10 @@ from typing import Literal
 
 import msgspec
 
-from backends.wire.usage import Usage, UsageSource
+from backends.wire.usage import NOTHING_USED, Usage, UsageSource
+
+BIGINT_MAX = 2**63 - 1
+"""What both SQL dialects hold in an integer column."""
 
 AttemptState = Literal["open", "settled", "failed", "interrupted", "in_doubt"]
 """``open``: left and not ended. ``in_doubt``: may have cost up to its bound, which is what is booked."""
@@ -57,11 +60,31 @@ class AttemptRow(msgspec.Struct, tag="attempt", omit_defaults=True):
         self.cache_write_1h_tokens = usage.cache_write_1h_tokens
         self.reasoning_tokens = usage.reasoning_tokens
 
+    @property
+    def is_bookable(self) -> bool:
+        """Whether SQL can hold every number: providers have sent counts that cannot be."""
+        largest = max(
+            self.input_tokens,
+            self.output_tokens,
+            self.cache_read_tokens,
+            self.cache_write_tokens,
+            self.cache_write_1h_tokens,
+            self.reasoning_tokens,
+            self.cost_nanousd,
+        )
+        return largest <= BIGINT_MAX
+
     def put_in_doubt(self) -> None:
-        """Nobody knows how this call ended: book its bound."""
+        """Nobody knows what this call used: book its bound, and no counts."""
         self.state = "in_doubt"
+        self.take_usage(NOTHING_USED)
         self.usage_source = "bound"
         self.cost_nanousd = self.reserved_nanousd
+
+    def drop_words(self) -> None:
+        """Forget what others have worded, for which a journal record may be too short."""
+        self.raw_finish_reason = self.response_model = None
+        self.dropped = ()
 
 
 class RequestRow(msgspec.Struct, tag="request", frozen=True, omit_defaults=True):

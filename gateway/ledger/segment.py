@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 HEADER = struct.Struct("<II")
+CLOSED = -1
 
 
 class Segment:
     """A journal file that is being written."""
 
-    __slots__ = ("_descriptor", "_map", "path", "size", "unshipped", "used")
+    __slots__ = ("_descriptor", "_is_folder_synced", "_map", "path", "size", "unshipped", "used")
 
     def __init__(self, path: Path, size: int) -> None:
         """Make the file with all its blocks, so that writing never finds the disk full.
@@ -30,6 +31,7 @@ class Segment:
         self.used = 0
         self.unshipped = 0
         """Records in it that SQL does not have yet; at 0 a segment no longer written may go."""
+        self._is_folder_synced = False
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             if hasattr(os, "posix_fallocate"):
@@ -46,8 +48,8 @@ class Segment:
         """Whether a payload of ``length`` bytes has room."""
         return self.used + HEADER.size + length <= self.size
 
-    def append(self, payload: bytes) -> None:
-        """Write one record; the caller has asked :meth:`fits`.
+    def append(self, payload: bytes) -> int:
+        """Write one record, and say where its payload begins; the caller has asked :meth:`fits`.
 
         The payload stands before its header: a death between the two leaves a length of 0.
         """
@@ -55,17 +57,39 @@ class Segment:
         self._map[start : start + len(payload)] = payload
         self._map[self.used : start] = HEADER.pack(len(payload), zlib.crc32(payload))
         self.used = start + len(payload)
+        return start
+
+    def read(self, start: int, length: int) -> bytes:
+        """The payload that :meth:`append` put at ``start``."""
+        return self._map[start : start + length]
 
     def sync(self) -> None:
-        """Bring the pages to the disk; runs off the loop. Raises ``OSError``."""
+        """Bring the pages and the file's name to the disk; runs off the loop. Raises ``OSError``."""
+        if self._descriptor == CLOSED:
+            return  # everything in it is in SQL
         os.fsync(self._descriptor)
+        if not self._is_folder_synced:
+            sync_folder(self.path.parent)
+            self._is_folder_synced = True
 
     def close(self, *, remove: bool) -> None:
         """Let go of the file, and delete it if everything in it is in SQL."""
+        if self._descriptor == CLOSED:
+            return
         self._map.close()
         os.close(self._descriptor)
+        self._descriptor = CLOSED
         if remove:
             self.path.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in ``folder`` to the disk. Raises ``OSError``."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_records(path: Path) -> Iterator[bytes]:

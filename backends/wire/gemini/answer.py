@@ -119,6 +119,11 @@ _WITHOUT_COUNTERPART = (
 )
 
 
+def parse_usage(raw: bytes) -> Usage | None:
+    """The usage in a ``usageMetadata`` object. Raises ``msgspec.DecodeError``."""
+    return normalise_usage(msgspec.json.decode(raw, type=_RawUsage))
+
+
 def normalise_usage(raw: _RawUsage) -> Usage | None:
     """Token counts with tool results inside the input and thoughts inside the output.
 

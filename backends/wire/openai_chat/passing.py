@@ -2,7 +2,9 @@
 
 Promises: the bytes of every event that is passed on are the host's own; usage that the client did not
 ask for is held back; ``[DONE]`` is never made up: a stream that ends without the host's own end ends in
-an error event. Only what is needed is read of an event.
+an error event. Every event is read as JSON, so that a broken one never passes; events that differ in
+their delta only, which are nearly all, are recognised by what stands around it. The same bytes come out
+wherever the upstream's are cut.
 """
 
 import re
@@ -34,19 +36,20 @@ FINISH_REASONS: dict[str, FinishReason] = {
 """OpenAI's reasons and those of compatible hosts (Mistral ``model_length``, Together ``eos``, SGLang
 ``abort``); any other is an ``error``."""
 
-_BORDER = re.compile(rb"\r?\n\r?\n")
+_BORDER = re.compile(rb"(?:\r\n|\n|\r(?=[^\n]))(?:\r\n|\n|\r(?=[^\n]))")
+"""An empty line in any of the three line ends; a CR at the very end waits for its LF."""
+_BORDER_BYTES_MAX = 4
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_BOM = b"\xef\xbb\xbf"
 _NULL_USAGE = b',"usage":null'
-
-
-class _Delta(msgspec.Struct):
-    content: msgspec.Raw = msgspec.Raw()
-    reasoning_content: msgspec.Raw = msgspec.Raw()
-    reasoning: msgspec.Raw = msgspec.Raw()
-    tool_calls: msgspec.Raw = msgspec.Raw()
+_NOTHING_LIKE_IT = b"\n"
+_PADDING = b'"obfuscation":"'
+_ENVELOPE_BYTES = len(b'{"content":""}')
 
 
 class _Choice(msgspec.Struct):
-    delta: _Delta | None = None
+    index: int = 0
+    delta: msgspec.Raw = msgspec.Raw()
     finish_reason: str | None = None
 
 
@@ -63,16 +66,21 @@ class _Chunk(msgspec.Struct):
     x_groq: _Groq | None = None
 
 
+class _WholeChoice(msgspec.Struct):
+    finish_reason: str | None = None
+
+
 class _Whole(msgspec.Struct):
     id: str | None = None
     model: str | None = None
-    choices: list[_Choice] | None = None
+    choices: list[_WholeChoice] | None = None
     usage: RawUsage | None = None
     error: ErrorBody | str | None = None
 
 
 _CHUNK = msgspec.json.Decoder(_Chunk)
 _WHOLE = msgspec.json.Decoder(_Whole)
+_RAW = msgspec.json.Decoder(msgspec.Raw)
 
 
 class ChatPassRelay:
@@ -81,43 +89,49 @@ class ChatPassRelay:
     def __init__(self, prompt: Prompt) -> None:
         self.outcome = Outcome()
         self._hides_usage = not prompt.wants_usage
+        self._choices = prompt.choices
         self._rest = b""
         self._is_over = False
+        self._is_first = True
+        self._finished: set[int] = set()
+        self._head = _NOTHING_LIKE_IT
+        self._tail = _NOTHING_LIKE_IT
+        self._shown_tail: bytes | None = None
+        self._is_padded = False
 
     def feed(self, chunk: bytes) -> bytes:
         """See :class:`backends.adapter.StreamRelay`."""
         if self._is_over:
             return b""
-        data = self._rest + chunk if self._rest else chunk
+        events = self._split(chunk)
+        if not events:
+            return b""
         passed: list[bytes] = []
-        at = 0
         try:
-            for border in _BORDER.finditer(data):
-                event = data[at : border.end()]
-                at = border.end()
-                out = self._event(event)
+            for event in events:
+                out = self._ordinary(event) or self._event(event)
                 if out:
                     passed.append(out)
                 if self._is_over:
                     break
         except WireError as error:
             passed.append(self.fail(error.failure))
-            return b"".join(passed)
-        self._rest = data[at:]
-        if len(self._rest) > EVENT_BYTES_MAX:
-            passed.append(self.fail(_broken(f"an event of more than {EVENT_BYTES_MAX} bytes")))
-        return b"".join(passed)
+        return passed[0] if len(passed) == 1 else b"".join(passed)
 
     def finish(self) -> bytes:
         """See :class:`backends.adapter.StreamRelay`."""
+        out = b""
         if not self._is_over and self._rest.strip():
-            # Some hosts end with a single line end after ``[DONE]``.
-            out = self.feed(b"\n\n")
-            if self._is_over:
-                return out
+            # Some hosts end with a single line end, or none, after ``[DONE]``.
+            out = self.feed(b"\n\n" if not self._rest.endswith(b"\r") else b"\n\r\n")
         if self._is_over:
-            return b""
-        return self.fail(
+            return out
+        if len(self._finished) >= self._choices:
+            # Perplexity and Hugging Face close after the last finish reason, without ``[DONE]``.
+            self._is_over = True
+            self.outcome.is_complete = True
+            return out
+        return out + self.fail(
             Failure(
                 "upstream_failed",
                 "the answer was cut off before its end",
@@ -133,9 +147,57 @@ class ChatPassRelay:
         self.outcome.failure = failure
         return render_error_event(failure)
 
+    def _split(self, chunk: bytes) -> list[bytes]:
+        """The events that ``chunk`` completes, each with the empty line that ends it."""
+        rest = self._rest
+        if not rest and chunk[-2:] == b"\n\n" and chunk[-3:] != b"\n\n\n" and b"\r" not in chunk:
+            if chunk.find(b"\n\n") == len(chunk) - 2:
+                return [chunk]
+            return [event + b"\n\n" for event in chunk[:-2].split(b"\n\n")]
+        data = rest + chunk if rest else chunk
+        events: list[bytes] = []
+        at = 0
+        for border in _BORDER.finditer(data, max(0, len(rest) - _BORDER_BYTES_MAX)):
+            events.append(data[at : border.end()])
+            at = border.end()
+        self._rest = data[at:]
+        if len(self._rest) > EVENT_BYTES_MAX:
+            # Read as an event it is none, which is the failure that it has to be.
+            events.append(b"data: an event of more than %d bytes\n\n" % EVENT_BYTES_MAX)
+        return events
+
+    def _ordinary(self, event: bytes) -> bytes:
+        """What goes to the client of a known event with another delta; nothing for any other event.
+
+        Head and tail were taken from an event that was read in full: together with a delta that is one
+        JSON value they are the same JSON again, with no finish, usage or error.
+        """
+        if not event.startswith(self._head):
+            return b""
+        end = len(event) - len(self._tail)
+        if self._is_padded:
+            end = event.find(self._tail, len(self._head) - 1)
+            padding = end + len(self._tail)
+            if end < 0 or event.find(b'"', padding) != len(event) - 4 or event[-4:] != b'"}\n\n':
+                return b""
+            if b"\\" in event[padding:]:
+                return b""
+        elif not event.endswith(self._tail):
+            return b""
+        delta = event[len(self._head) - 1 : end + 1]
+        try:
+            _RAW.decode(delta)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            return b""
+        self.outcome.output_bytes += max(0, len(delta) - _ENVELOPE_BYTES)
+        if self._shown_tail is None:
+            return event
+        return event[:end] + self._shown_tail + event[end + len(self._tail) :]
+
     def _event(self, event: bytes) -> bytes:
-        """One whole event: what of it goes to the client."""
-        payload = _payload(event)
+        """One whole event: what of it goes to the client. Raises ``WireError`` for an error in it."""
+        name, payload = _payload(event.removeprefix(_BOM) if self._is_first else event)
+        self._is_first = False
         if payload is None:
             return event
         if payload == b"[DONE]":
@@ -146,51 +208,69 @@ class ChatPassRelay:
             chunk = _CHUNK.decode(payload)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise WireError(_broken(f"an event that cannot be read: {error}")) from error
+        self._read(chunk)
         if chunk.error is not None:
             raise WireError(describe_stream_error(chunk.error))
-        return self._read(chunk, event)
+        if name == b"error":
+            raise WireError(describe_stream_error(ErrorBody()))
+        if self._hides_usage and chunk.usage is not None and not chunk.choices:
+            return b""
+        self._learn(chunk, event)
+        # In a JSON text these bytes stand outside of strings only: inside, quotes are escaped.
+        return event.replace(_NULL_USAGE, b"") if self._hides_usage else event
 
-    def _read(self, chunk: _Chunk, event: bytes) -> bytes:
+    def _read(self, chunk: _Chunk) -> None:
         outcome = self.outcome
         if outcome.response_id is None:
             outcome.response_id = chunk.id
         if chunk.model:
             outcome.response_model = chunk.model
         for choice in chunk.choices or ():
-            if choice.delta is not None:
-                outcome.output_bytes += _visible_bytes(choice.delta)
+            outcome.output_bytes += max(0, len(memoryview(choice.delta)) - _ENVELOPE_BYTES)
             if choice.finish_reason:
+                self._finished.add(choice.index)
                 outcome.raw_finish_reason = choice.finish_reason
                 outcome.finish_reason = FINISH_REASONS.get(choice.finish_reason, "error")
         usage = chunk.usage or (chunk.x_groq.usage if chunk.x_groq is not None else None)
         if usage is not None:
             outcome.usage = normalise_usage(usage) or outcome.usage
-        if not self._hides_usage:
-            return event
-        if chunk.usage is not None and not chunk.choices:
-            return b""
-        # In a JSON text these bytes stand outside of strings only: inside, quotes are escaped.
-        return event.replace(_NULL_USAGE, b"") if _NULL_USAGE in event else event
+
+    def _learn(self, chunk: _Chunk, event: bytes) -> None:
+        """Keep what stands around the delta of an ordinary event, to know the next ones by."""
+        choices = chunk.choices
+        if chunk.usage is not None or chunk.x_groq is not None:
+            return
+        if choices is None or len(choices) != 1 or choices[0].finish_reason:
+            return
+        delta = bytes(choices[0].delta)
+        is_plain = event.startswith(b"data: {") and event.find(b"\n") == len(event) - 2
+        if not (is_plain and delta.startswith(b"{") and event.count(b'"delta"') == 1):
+            return
+        begin = event.find(delta, event.find(b'"delta"'))
+        tail = event[begin + len(delta) - 1 :]
+        padding = tail.find(_PADDING)
+        self._is_padded = padding >= 0 and tail.find(b'"', padding + len(_PADDING)) == len(tail) - 4
+        self._head = event[: begin + 1]
+        self._tail = tail[: padding + len(_PADDING)] if self._is_padded else tail
+        self._shown_tail = None
+        if self._hides_usage and _NULL_USAGE in event:
+            self._shown_tail = self._tail.replace(_NULL_USAGE, b"")
+            if _NULL_USAGE in self._head:
+                self._head = _NOTHING_LIKE_IT
 
 
-def _payload(event: bytes) -> bytes | None:
-    """The data of an event, None for comments and empty ones."""
-    if event.startswith(b"data: ") and event.find(b"\n") >= len(event) - 2:
-        return event[6:].strip()
-    lines = event.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-    data = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")]
-    return b"\n".join(data).strip() if data else None
-
-
-def _visible_bytes(delta: _Delta) -> int:
-    """Bytes of JSON that the delta's texts take: never fewer than their UTF-8 is long in the worst case
-    of escapes, so an upper bound of the tokens in them."""
-    total = 0
-    for raw in (delta.content, delta.reasoning_content, delta.reasoning, delta.tool_calls):
-        length = len(memoryview(raw))
-        if length > 2:
-            total += length
-    return total
+def _payload(event: bytes) -> tuple[bytes, bytes | None]:
+    """The name and the data of an event; no data in comments and empty ones."""
+    if event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2 and b"\r" not in event:
+        return b"", event[6:].strip()
+    name, data = b"", list[bytes]()
+    for line in _LINE_END.split(event):
+        field, _, value = line.partition(b":")
+        if field == b"data":
+            data.append(value.removeprefix(b" "))
+        elif field == b"event":
+            name = value.strip()
+    return name, b"\n".join(data).strip() if data else None
 
 
 def _broken(what: str) -> Failure:

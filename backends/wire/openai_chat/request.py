@@ -5,24 +5,37 @@ roles and broken media are refused; members that are not modelled are kept by th
 travels is also looked at. The client's own bytes are kept for pass-through.
 """
 
-import base64
 import binascii
-import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal, NoReturn, cast
 
 import msgspec
 
 from backends.wire.failure import WireError, invalid_request
+from backends.wire.json_scan import read_object
+from backends.wire.openai_chat.shapes import (
+    AudioPart,
+    ContentPart,
+    FileBody,
+    FilePart,
+    ImagePart,
+    ImageUrl,
+    NamedChoice,
+    ObjectFormat,
+    RefusalPart,
+    SaidMessage,
+    SaidRequest,
+    SaidTool,
+    TextFormat,
+    TextPart,
+)
+from backends.wire.openai_chat.unmodelled import collect_unmodelled
 from backends.wire.prompt import (
-    Json,
     Media,
     Message,
     OutputSchema,
     Part,
     Prompt,
-    ReasoningEffort,
     Refusal,
     Role,
     Sampling,
@@ -36,151 +49,21 @@ from backends.wire.prompt import (
 MESSAGES_MAX = 4096
 CHOICES_MAX = 128
 STOPS_MAX = 4
+TOKENS_MAX = 2**31 - 1
+"""Stops and choices as OpenAI limits them (API reference, 2026-08); messages and tokens only bounded."""
 
-_ABSENT = msgspec.Raw()
+_DECODER = msgspec.json.Decoder(SaidRequest)
+SUCCESSORS: Mapping[str, str] = {"functions": "tools", "function_call": "tool_choice"}
+"""What OpenAI replaced in November 2023. Answers to the old members have a shape of their own, which the
+other providers' answers could not be given."""
 
-
-class _ImageUrl(msgspec.Struct):
-    url: str
-    detail: str | None = None
-
-
-class _InputAudio(msgspec.Struct):
-    data: str
-    format: str
-
-
-class _File(msgspec.Struct):
-    file_data: str | None = None
-    file_id: str | None = None
-    filename: str | None = None
-
-
-class _TextPart(msgspec.Struct, tag_field="type", tag="text"):
-    text: str
-
-
-class _RefusalPart(msgspec.Struct, tag_field="type", tag="refusal"):
-    refusal: str
-
-
-class _ImagePart(msgspec.Struct, tag_field="type", tag="image_url"):
-    image_url: _ImageUrl
-
-
-class _AudioPart(msgspec.Struct, tag_field="type", tag="input_audio"):
-    input_audio: _InputAudio
-
-
-class _FilePart(msgspec.Struct, tag_field="type", tag="file"):
-    file: _File
-
-
-_Part = _TextPart | _RefusalPart | _ImagePart | _AudioPart | _FilePart
-
-
-class _Called(msgspec.Struct):
-    name: str
-    arguments: str | None = ""
-
-
-class _Call(msgspec.Struct):
-    id: str
-    function: _Called
-    type: Literal["function"] = "function"
-
-
-class _Message(msgspec.Struct):
-    role: Role
-    content: str | list[_Part] | None = None
-    name: str | None = None
-    tool_calls: list[_Call] | None = None
-    tool_call_id: str | None = None
-    refusal: str | None = None
-
-
-class _Function(msgspec.Struct):
-    name: str
-    description: str | None = None
-    parameters: msgspec.Raw = _ABSENT
-    strict: bool | None = None
-
-
-class _Tool(msgspec.Struct):
-    function: _Function
-    type: Literal["function"] = "function"
-
-
-class _NamedFunction(msgspec.Struct):
-    name: str
-
-
-class _NamedChoice(msgspec.Struct):
-    function: _NamedFunction
-    type: Literal["function"] = "function"
-
-
-class _JsonSchema(msgspec.Struct):
-    name: str
-    description: str | None = None
-    schema: msgspec.Raw = _ABSENT
-    strict: bool | None = None
-
-
-class _TextFormat(msgspec.Struct, tag_field="type", tag="text"):
-    pass
-
-
-class _ObjectFormat(msgspec.Struct, tag_field="type", tag="json_object"):
-    pass
-
-
-class _SchemaFormat(msgspec.Struct, tag_field="type", tag="json_schema"):
-    json_schema: _JsonSchema
-
-
-class _StreamOptions(msgspec.Struct):
-    include_usage: bool | None = None
-
-
-class _Request(msgspec.Struct):
-    model: str
-    messages: list[_Message]
-    tools: list[_Tool] | None = None
-    tool_choice: Literal["auto", "none", "required"] | _NamedChoice | None = None
-    parallel_tool_calls: bool | None = None
-    response_format: _TextFormat | _ObjectFormat | _SchemaFormat | None = None
-    stop: str | list[str] | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-    reasoning_effort: ReasoningEffort | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    seed: int | None = None
-    n: int | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    stream: bool | None = None
-    stream_options: _StreamOptions | None = None
-    top_k: int | None = None
-
-
-_DECODER = msgspec.json.Decoder(_Request)
-_RAW_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_KNOWN = frozenset(_Request.__struct_fields__)
-_KNOWN_MESSAGE = frozenset(_Message.__struct_fields__)
-_KNOWN_PARTS: Mapping[str, tuple[str, frozenset[str]]] = {
-    "text": ("text", frozenset()),
-    "refusal": ("refusal", frozenset()),
-    "image_url": ("image_url", frozenset(_ImageUrl.__struct_fields__)),
-    "input_audio": ("input_audio", frozenset(_InputAudio.__struct_fields__)),
-    "file": ("file", frozenset(_File.__struct_fields__)),
+_PARTS_OF: Mapping[Role, tuple[type[msgspec.Struct], ...]] = {
+    "system": (TextPart,),
+    "developer": (TextPart,),
+    "user": (TextPart, ImagePart, AudioPart, FilePart),
+    "assistant": (TextPart, RefusalPart),
+    "tool": (TextPart, ImagePart, FilePart),
 }
-_KNOWN_CALL = frozenset({"id", "type", "function"})
-_KNOWN_TOOL = frozenset({"type", "function"})
-_KNOWN_FUNCTION = frozenset(_Function.__struct_fields__)
-_KNOWN_CALLED = frozenset(_Called.__struct_fields__)
-_KNOWN_SCHEMA = frozenset(_JsonSchema.__struct_fields__)
 
 _WORDS = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false",
           "array": "a list", "object": "an object", "null": "null"}  # fmt: skip
@@ -189,13 +72,13 @@ _DATA_URL = re.compile(
 )
 
 
-class _DuplicateKey(ValueError):
-    pass
-
-
 def parse_request(raw: bytes) -> Prompt:
     """The prompt in ``raw``. Raises ``WireError`` with the path of what is wrong."""
-    tree = _read_tree(raw)
+    tree = read_object(raw)
+    for name, successor in SUCCESSORS.items():
+        if tree.get(name) is not None:
+            message = f"`{name}` is no longer taken: send `{successor}`"
+            raise invalid_request(message, param=name, code="unsupported_parameter")
     try:
         said = _DECODER.decode(raw)
     except msgspec.ValidationError as error:
@@ -203,7 +86,7 @@ def parse_request(raw: bytes) -> Prompt:
     except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError) as error:
         raise invalid_request(f"the body cannot be read as JSON: {error}") from error
     _check(said)
-    unknown = _unknown(tree, raw)
+    unknown = collect_unmodelled(tree, raw)
     return Prompt(
         format="openai-chat",
         raw=raw,
@@ -221,44 +104,6 @@ def parse_request(raw: bytes) -> Prompt:
         wants_usage=bool(said.stream_options is not None and said.stream_options.include_usage),
         unknown=unknown,
     )
-
-
-def _read_tree(raw: bytes) -> dict[str, Json]:
-    """The body by a reader that sees duplicate keys and words like NaN."""
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        message = f"the body is not UTF-8: byte {error.start} cannot stand there"
-        raise invalid_request(message) from error
-    try:
-        tree: Json = json.loads(text, object_pairs_hook=_pairs, parse_constant=_constant)
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        message = f"the body is not JSON: {error.msg.lower()} at {place}"
-        raise invalid_request(message, code="invalid_json") from error
-    except _DuplicateKey as error:
-        raise invalid_request(str(error), code="duplicate_key") from error
-    except (RecursionError, ValueError) as error:
-        message = "the body is nested too deeply or holds a number that is too long"
-        raise invalid_request(message) from error
-    if not isinstance(tree, dict):
-        raise invalid_request("the body must be a JSON object")
-    return tree
-
-
-def _pairs(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        seen: set[str] = set()
-        for key, _value in pairs:
-            if key in seen:
-                raise _DuplicateKey(f"the key `{key[:100]}` stands twice in one object")
-            seen.add(key)
-    return found
-
-
-def _constant(word: str) -> NoReturn:
-    raise _DuplicateKey(f"`{word}` is not JSON")
 
 
 def _explain(error: msgspec.ValidationError) -> WireError:
@@ -285,34 +130,42 @@ def _explain(error: msgspec.ValidationError) -> WireError:
     return invalid_request(f"{message[:1].lower()}{message[1:]}", param=param)
 
 
-def _check(said: _Request) -> None:
+def _check(said: SaidRequest) -> None:
     """What types do not say."""
     if not said.model:
         raise invalid_request("`model` must not be empty", param="model")
     if not said.messages:
-        raise invalid_request("`messages` must not be empty", param="messages")
+        message = "`messages` must not be empty"
+        raise invalid_request(message, param="messages", code="empty_array")
     if len(said.messages) > MESSAGES_MAX:
-        raise invalid_request(f"`messages` may hold {MESSAGES_MAX} messages", param="messages")
-    for name in ("max_tokens", "max_completion_tokens"):
-        value = getattr(said, name)
-        if value is not None and value < 1:
-            raise invalid_request(f"`{name}` must be at least 1", param=name)
-    if said.n is not None and not 1 <= said.n <= CHOICES_MAX:
-        raise invalid_request(f"`n` must lie between 1 and {CHOICES_MAX}", param="n")
+        raise _too_many("messages", MESSAGES_MAX)
     if isinstance(said.stop, list) and len(said.stop) > STOPS_MAX:
-        raise invalid_request(f"`stop` may hold {STOPS_MAX} texts", param="stop")
+        raise _too_many("stop", STOPS_MAX)
+    _check_range("max_tokens", said.max_tokens, 1, TOKENS_MAX)
+    _check_range("max_completion_tokens", said.max_completion_tokens, 1, TOKENS_MAX)
+    _check_range("n", said.n, 1, CHOICES_MAX)
     _check_range("temperature", said.temperature, 0, 2)
     _check_range("top_p", said.top_p, 0, 1)
     _check_range("presence_penalty", said.presence_penalty, -2, 2)
     _check_range("frequency_penalty", said.frequency_penalty, -2, 2)
 
 
-def _check_range(name: str, value: float | None, low: float, high: float) -> None:
-    if value is not None and not low <= value <= high:
-        raise invalid_request(f"`{name}` must lie between {low} and {high}", param=name)
+def _too_many(name: str, count: int) -> WireError:
+    message = f"`{name}` may hold at most {count} entries"
+    return invalid_request(message, param=name, code="array_above_max_length")
 
 
-def _messages(said: Sequence[_Message]) -> tuple[Message, ...]:
+def _check_range(name: str, value: float | None, low: int, high: int) -> None:
+    if value is None or low <= value <= high:
+        return
+    kind = "integer" if isinstance(value, int) else "decimal"
+    side = "below_min" if value < low else "above_max"
+    raise invalid_request(
+        f"`{name}` must lie between {low} and {high}", param=name, code=f"{kind}_{side}_value"
+    )
+
+
+def _messages(said: Sequence[SaidMessage]) -> tuple[Message, ...]:
     names: dict[str, str] = {}
     messages: list[Message] = []
     for at, message in enumerate(said):
@@ -326,12 +179,13 @@ def _messages(said: Sequence[_Message]) -> tuple[Message, ...]:
     return tuple(messages)
 
 
-def _parts(message: _Message, at: int) -> tuple[Part, ...]:
+def _parts(message: SaidMessage, at: int) -> tuple[Part, ...]:
     parts: list[Part] = []
     content = message.content
     if isinstance(content, str):
         parts.append(Text(content))
     elif content is not None:
+        _check_parts(message.role, content, at)
         parts += [_part(part, at, number) for number, part in enumerate(content)]
     elif message.role != "assistant":
         path = f"messages[{at}].content"
@@ -348,42 +202,55 @@ def _parts(message: _Message, at: int) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _tool_result(message: _Message, at: int, names: Mapping[str, str]) -> tuple[Part, ...]:
+def _check_parts(role: Role, parts: Sequence[ContentPart], at: int) -> None:
+    """Only what OpenAI lets a role say; a tool may show pictures too, as compatible hosts have it."""
+    allowed = _PARTS_OF[role]
+    for number, part in enumerate(parts):
+        if not isinstance(part, allowed):
+            path = f"messages[{at}].content[{number}].type"
+            kind = type(part).__struct_config__.tag
+            message = f"a message of role `{role}` cannot hold a part of type `{kind}`"
+            raise invalid_request(message, param=path, code="invalid_value")
+
+
+def _tool_result(message: SaidMessage, at: int, names: Mapping[str, str]) -> tuple[Part, ...]:
     if not message.tool_call_id:
         path = f"messages[{at}].tool_call_id"
         raise invalid_request(f"`{path}` is missing", param=path, code="missing_required_parameter")
     content: list[Text | Media] = []
     if isinstance(message.content, str):
         content.append(Text(message.content))
-    for number, part in enumerate(message.content if isinstance(message.content, list) else ()):
-        converted = _part(part, at, number)
-        if isinstance(converted, Text | Media):
-            content.append(converted)
+    elif message.content is not None:
+        _check_parts("tool", message.content, at)
+        for number, part in enumerate(message.content):
+            converted = _part(part, at, number)
+            if isinstance(converted, Text | Media):
+                content.append(converted)
     call_id = message.tool_call_id
     return (ToolResult(call_id, tuple(content), names.get(call_id)),)
 
 
-def _part(part: _Part, at: int, number: int) -> Text | Media | Refusal:
+def _part(part: ContentPart, at: int, number: int) -> Text | Media | Refusal:
     path = f"messages[{at}].content[{number}]"
     match part:
-        case _TextPart():
+        case TextPart():
             return Text(part.text)
-        case _RefusalPart():
+        case RefusalPart():
             return Refusal(part.refusal)
-        case _ImagePart():
+        case ImagePart():
             return _image(part.image_url, f"{path}.image_url.url")
-        case _AudioPart():
+        case AudioPart():
             _check_base64(part.input_audio.data, f"{path}.input_audio.data")
             kind = {"wav": "audio/wav", "mp3": "audio/mpeg"}.get(part.input_audio.format)
             if kind is None:
                 message = f"`{part.input_audio.format[:40]}` is no audio format; send wav or mp3"
                 raise invalid_request(message, param=f"{path}.input_audio.format")
             return Media("audio", kind, part.input_audio.data)
-        case _FilePart():
+        case FilePart():
             return _file(part.file, f"{path}.file")
 
 
-def _image(image: _ImageUrl, path: str) -> Media:
+def _image(image: ImageUrl, path: str) -> Media:
     url = image.url
     if url[:5].lower() == "data:":
         kind, data = _data_url(url, path)
@@ -396,7 +263,7 @@ def _image(image: _ImageUrl, path: str) -> Media:
     return Media("image", url=url, detail=image.detail)
 
 
-def _file(file: _File, path: str) -> Media:
+def _file(file: FileBody, path: str) -> Media:
     if file.file_id is not None:
         message = "files are kept by one provider only; send the file itself as `file_data`"
         raise invalid_request(message, param=f"{path}.file_id")
@@ -422,14 +289,16 @@ def _data_url(url: str, path: str) -> tuple[str, str]:
 
 def _check_base64(data: str, path: str) -> None:
     try:
-        is_empty = not base64.b64decode(data, validate=True)
+        is_empty = not binascii.a2b_base64(data, strict_mode=True)
     except (binascii.Error, ValueError) as error:
-        raise invalid_request("this is not base64", param=path, code="invalid_base64") from error
+        raise invalid_request(
+            f"`{path}` is not base64", param=path, code="invalid_base64"
+        ) from error
     if is_empty:
-        raise invalid_request("this holds no data", param=path, code="invalid_base64")
+        raise invalid_request(f"`{path}` holds no data", param=path, code="invalid_base64")
 
 
-def _tool(tool: _Tool) -> Tool:
+def _tool(tool: SaidTool) -> Tool:
     function = tool.function
     parameters = bytes(function.parameters)
     return Tool(
@@ -440,16 +309,16 @@ def _tool(tool: _Tool) -> Tool:
     )
 
 
-def _tool_choice(said: _Request) -> ToolChoice | None:
+def _tool_choice(said: SaidRequest) -> ToolChoice | None:
     choice = said.tool_choice
     if choice is None:
         return None
-    if isinstance(choice, _NamedChoice):
+    if isinstance(choice, NamedChoice):
         return ToolChoice("named", choice.function.name)
     return ToolChoice(choice)
 
 
-def _sampling(said: _Request) -> Sampling:
+def _sampling(said: SaidRequest) -> Sampling:
     stop = (said.stop,) if isinstance(said.stop, str) else tuple(said.stop or ())
     return Sampling(
         temperature=said.temperature,
@@ -462,68 +331,19 @@ def _sampling(said: _Request) -> Sampling:
     )
 
 
-def _cap(said: _Request) -> int | None:
+def _cap(said: SaidRequest) -> int | None:
     caps = [cap for cap in (said.max_completion_tokens, said.max_tokens) if cap is not None]
     return min(caps) if caps else None
 
 
-def _output_schema(said: _Request) -> OutputSchema | None:
+def _output_schema(said: SaidRequest) -> OutputSchema | None:
     shape = said.response_format
-    if shape is None or isinstance(shape, _TextFormat):
+    if shape is None or isinstance(shape, TextFormat):
         return None
-    if isinstance(shape, _ObjectFormat):
+    if isinstance(shape, ObjectFormat):
         return OutputSchema()
     named = shape.json_schema
     schema = bytes(named.schema)
     return OutputSchema(
         None if schema in (b"", b"null") else schema, named.name, named.description, named.strict
     )
-
-
-def _unknown(tree: dict[str, Json], raw: bytes) -> dict[str, bytes]:
-    """Members that nobody modelled, by path: the whole body's as they came, inner ones by value."""
-    found: dict[str, bytes] = {}
-    extra = tree.keys() - _KNOWN
-    if extra:
-        members = _RAW_MEMBERS.decode(raw)
-        found = {name: bytes(members[name]) for name in tree if name in extra}
-    inner: dict[str, Json] = {}
-    for at, message in enumerate(cast("list[dict[str, Json]]", tree["messages"])):
-        _unknown_in_message(message, f"messages[{at}]", inner)
-    for at, tool in enumerate(cast("list[dict[str, Json]]", tree.get("tools") or [])):
-        _collect(tool, _KNOWN_TOOL, f"tools[{at}]", inner)
-        _collect(tool["function"], _KNOWN_FUNCTION, f"tools[{at}].function", inner)
-    shape = tree.get("response_format")
-    if isinstance(shape, dict):
-        _collect(shape, frozenset({"type", "json_schema"}), "response_format", inner)
-        _collect(shape.get("json_schema"), _KNOWN_SCHEMA, "response_format.json_schema", inner)
-    _collect(tree.get("stream_options"), frozenset({"include_usage"}), "stream_options", inner)
-    choice = tree.get("tool_choice")
-    if isinstance(choice, dict):
-        _collect(choice, _KNOWN_TOOL, "tool_choice", inner)
-        _collect(choice.get("function"), frozenset({"name"}), "tool_choice.function", inner)
-    for path, value in inner.items():
-        found[path] = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
-    return found
-
-
-def _unknown_in_message(message: dict[str, Json], path: str, found: dict[str, Json]) -> None:
-    if not message.keys() <= _KNOWN_MESSAGE:
-        _collect(message, _KNOWN_MESSAGE, path, found)
-    content = message.get("content")
-    if isinstance(content, list):
-        for number, part in enumerate(cast("list[dict[str, Json]]", content)):
-            member, inner = _KNOWN_PARTS[str(part["type"])]
-            _collect(part, frozenset({"type", member}), f"{path}.content[{number}]", found)
-            if inner:
-                _collect(part[member], inner, f"{path}.content[{number}].{member}", found)
-    for number, call in enumerate(cast("list[dict[str, Json]]", message.get("tool_calls") or [])):
-        _collect(call, _KNOWN_CALL, f"{path}.tool_calls[{number}]", found)
-        _collect(call["function"], _KNOWN_CALLED, f"{path}.tool_calls[{number}].function", found)
-
-
-def _collect(value: Json, known: frozenset[str], path: str, found: dict[str, Json]) -> None:
-    if isinstance(value, dict) and not value.keys() <= known:
-        for name in value:
-            if name not in known:
-                found[f"{path}.{name}"] = value[name]

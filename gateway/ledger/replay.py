@@ -1,0 +1,100 @@
+"""What dead workers left in their journals: every attempt once, in doubt where nobody saw its end.
+
+Promises: a living worker's folder is never touched (it holds a lock that dies with it); two that start at
+once do not read the same folder; nothing is deleted before :meth:`Orphan.remove` says that SQL has it; a
+record that this version cannot read stops the start instead of being lost.
+"""
+
+import contextlib
+import fcntl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from gateway.ledger.flusher import JournalDown
+from gateway.ledger.rows import AttemptRow, RequestRow, Row
+from gateway.ledger.segment import read_records
+
+LOCK = "lock"
+SEGMENTS = "*.journal"
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A folder whose worker is dead, locked by us until it is removed or released."""
+
+    home: Path
+    lock: IO[bytes]
+    rows: list[Row]
+
+    def remove(self) -> None:
+        """Delete the folder, segments first: who finds half of it finds rows that SQL has."""
+        for path in self.home.glob(SEGMENTS):
+            path.unlink(missing_ok=True)
+        (self.home / LOCK).unlink(missing_ok=True)
+        # Somebody may have looked in just now and locked it anew: it finds no rows and removes it.
+        with contextlib.suppress(OSError):
+            self.home.rmdir()
+        self.lock.close()
+
+    def release(self) -> None:
+        """Leave the folder to the next one that starts."""
+        self.lock.close()
+
+
+def take_orphans(folder: Path) -> list[Orphan]:
+    """Lock and read every folder of a dead worker. Raises ``OSError`` and :class:`JournalDown`."""
+    found: list[Orphan] = []
+    try:
+        for home in sorted(folder.glob("[!.]*/")):
+            try:
+                lock = lock_folder(home)
+            except (BlockingIOError, FileNotFoundError):
+                continue  # its worker lives, or somebody has just booked and removed it
+            found.append(Orphan(home, lock, rows := []))
+            rows.extend(read_left(home))
+    except BaseException:
+        for orphan in found:
+            orphan.release()
+        raise
+    return found
+
+
+def read_left(home: Path) -> list[Row]:
+    """Every row that a dead worker's segments hold, attempts without an end put in doubt.
+
+    Raises ``OSError`` and :class:`JournalDown`.
+    """
+    decoder: msgspec.msgpack.Decoder[Row] = msgspec.msgpack.Decoder(AttemptRow | RequestRow)
+    attempts: dict[str, AttemptRow] = {}
+    requests: list[RequestRow] = []
+    for path in sorted(home.glob(SEGMENTS)):
+        for payload in read_records(path):
+            try:
+                row = decoder.decode(payload)
+            except msgspec.DecodeError as error:
+                raise JournalDown(
+                    f"`{path}` was written by another version of moegate: start that one once, so "
+                    f"that it books what is left ({error})"
+                ) from error
+            if isinstance(row, RequestRow):
+                requests.append(row)
+            elif row.state != "open" or row.attempt_id not in attempts:
+                attempts[row.attempt_id] = row
+    for attempt in attempts.values():
+        if attempt.state == "open":
+            attempt.put_in_doubt()
+    return [*attempts.values(), *requests]
+
+
+def lock_folder(home: Path) -> IO[bytes]:
+    """Hold the folder for as long as the returned file is open. Raises ``BlockingIOError``."""
+    file = (home / LOCK).open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise
+    return file

@@ -1,0 +1,152 @@
+"""What can be called from here: providers that are switched on, servers at home, the simulator.
+
+Promises: named workers that do not answer yet keep their place and are asked again, so that what must stay
+at home is told to come back rather than that there is no place for it; servers that appear or vanish are
+followed without a restart; the simulator is named as one everywhere.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from structlog.typing import FilteringBoundLogger
+
+from backends.adapter import ProviderAdapter
+from backends.adapters import build_adapters
+from backends.catalogue import Catalogue, CatalogueError, load_catalogue
+from backends.sglang.discovery import discover_local, discover_named, probe_with
+from backends.target import Secret, SelfHosted, ServedModel
+from backends.transport import Transport
+from gateway.errors import StartError
+from gateway.routing import RoutingTable
+from gateway.settings import Settings
+from gateway.simulator_thread import run_simulator
+
+FOLLOW_SECONDS = 5.0
+UNKNOWN_MODEL = "unknown"
+"""Stands for the models of a named worker that has not answered yet."""
+
+
+class World:
+    """The present catalogue, its adapters, and the URLs that should answer but do not."""
+
+    def __init__(self, settings: Settings, transport: Transport, log: FilteringBoundLogger) -> None:
+        self._settings = settings
+        self._get = probe_with(transport)
+        self._log = log
+        self._simulator: list[SelfHosted] = []
+        self._found: list[SelfHosted] = []
+        self.unreachable: tuple[str, ...] = ()
+        self.catalogue: Catalogue = Catalogue((), {}, ())
+        self.adapters: Mapping[str, ProviderAdapter] = {}
+
+    async def look(self) -> bool:
+        """Look around; True if what was found differs from before. Raises ``StartError``."""
+        settings = self._settings
+        named, missing = await discover_named(
+            self._get, settings.sglang_urls, settings.sglang_api_key
+        )
+        # A worker that answered once keeps its models: it is away, not gone.
+        for group in self._found:
+            lost = tuple(url for url in group.base_urls if url in set(missing_origins(missing)))
+            if lost and not any(set(lost) <= set(one.base_urls) for one in named):
+                named.append(SelfHosted(group.name, group.engine, lost, group.models))
+                missing = [
+                    url for url in missing if url.rstrip("/").removesuffix("/v1") not in lost
+                ]
+        found = merge_groups(named)
+        if missing:
+            urls = tuple(missing_origins(missing))
+            found.append(
+                SelfHosted("sglang-unreached", "sglang", urls, (ServedModel(UNKNOWN_MODEL),))
+            )
+        if settings.discover:
+            found += await discover_local(self._get, settings.sglang_urls)
+        is_new = found != self._found or not self.adapters
+        self._found, self.unreachable = found, tuple(missing)
+        if is_new:
+            self._rebuild()
+        return is_new
+
+    def use_simulator(self, url: str, model: str, context_tokens_max: int) -> None:
+        """Offer the built-in simulator as a target."""
+        served = ServedModel(model, context_tokens_max)
+        self._simulator = [SelfHosted("simulator", "simulator", (url,), (served,))]
+        self._rebuild()
+
+    def _rebuild(self) -> None:
+        self.catalogue = read_catalogue(self._settings, (*self._found, *self._simulator))
+        self.adapters = build_adapters(self.catalogue.endpoints)
+
+    async def follow(self, routing: RoutingTable) -> None:
+        """Look again every few seconds, for as long as somebody named workers to look for."""
+        while self._settings.sglang_urls or self._settings.discover:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            try:
+                if await self.look():
+                    routing.swap_catalogue(self.catalogue, self.adapters)
+                    names = [
+                        target.name
+                        for target in self.catalogue.targets
+                        if target.boundary == "self_hosted"
+                    ]
+                    self._log.info("self-hosted targets changed", targets=names)
+            except Exception as error:  # a task boundary: the old catalogue goes on
+                self._log.warning("looking for servers failed", error=type(error).__name__)
+
+
+@asynccontextmanager
+async def open_world(
+    settings: Settings, transport: Transport, log: FilteringBoundLogger
+) -> AsyncIterator[World]:
+    """The world as it is now; starts the simulator if nothing else is there, or if it is wanted."""
+    async with AsyncExitStack() as stack:
+        world = World(settings, transport, log)
+        await world.look()
+        is_wanted = settings.simulator == "on" or (
+            settings.simulator == "auto" and not world.catalogue.targets
+        )
+        if is_wanted:
+            simulator = stack.enter_context(run_simulator())
+            world.use_simulator(simulator.url, simulator.model, simulator.context_tokens_max)
+        yield world
+
+
+def read_catalogue(settings: Settings, self_hosted: tuple[SelfHosted, ...] = ()) -> Catalogue:
+    """The catalogue that ``settings`` switch on. Raises ``StartError``."""
+    credentials: dict[str, Secret] = {}
+    base_urls: dict[str, str] = {}
+    for name, access in settings.providers.items():
+        if access.api_key is not None:
+            credentials[name] = access.api_key
+            if access.base_url is not None:
+                base_urls[name] = access.base_url
+    try:
+        return load_catalogue(
+            credentials=credentials,
+            base_urls=base_urls,
+            self_hosted=self_hosted,
+            overrides=Path(settings.catalogue) if settings.catalogue else None,
+            self_hosted_credential=settings.sglang_api_key,
+        )
+    except CatalogueError as error:
+        raise StartError(str(error)) from error
+
+
+def missing_origins(urls: list[str]) -> list[str]:
+    """URLs as discovery writes them: without ``/v1``."""
+    return [url.rstrip("/").removesuffix("/v1").rstrip("/") for url in urls]
+
+
+def merge_groups(groups: list[SelfHosted]) -> list[SelfHosted]:
+    """Groups of one name put together: those that answer and those that are away."""
+    merged: dict[tuple[str, tuple[ServedModel, ...]], SelfHosted] = {}
+    for group in groups:
+        key = (group.engine, group.models)
+        known = merged.get(key)
+        if known is not None:
+            urls = tuple(dict.fromkeys((*known.base_urls, *group.base_urls)))
+            group = SelfHosted(known.name, known.engine, urls, known.models)
+        merged[key] = group
+    return list(merged.values())
