@@ -2,11 +2,14 @@
 
 Promises: integers only. Rates are nano-dollars per million tokens; the sum over all lines is exact and
 is rounded once, half up, to whole nano-dollars (bounds are rounded up). A tier re-prices the whole
-request once its input passes the threshold. An unknown price is an error or None, never zero; free must
-be said in the catalogue.
+request, output too, once its input passes the threshold. An unknown price is an error or None, never
+zero; free must be said in the catalogue.
+
+Does not read prices from data (:mod:`backends.catalogue`) nor count tokens (the codecs do).
 """
 
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -19,18 +22,24 @@ MESSAGE_TOKENS_MAX = 16
 """Template tokens around one message. Published chat templates (ChatML, Llama, DeepSeek, Gemma) add 3
 to 8; the JSON around a message, which is counted as text, is longer than that by itself."""
 TOOL_TOKENS_MAX = 64
+"""Template tokens around one tool, whose JSON is counted as text besides."""
 TOOLS_PREAMBLE_TOKENS_MAX = 1024
 """A provider's own words around tools: Anthropic's documentation (tool use, pricing) lists 264 to 804
 tokens by model and tool choice."""
-REQUEST_TOKENS_MAX = 64
+REQUEST_TOKENS_MAX = 256
+"""A provider's own words around a request: the longest published one, the system message of OpenAI's
+harmony format (openai/harmony, docs/format.md), is about 90 tokens."""
+BOUND_WINDOW = timedelta(hours=1)
+"""How long after a bound its request may still be priced: a bill is dated when the answer ends, and a
+new price may hold by then. Longer than any request may take."""
 
 
-class UnknownPrice(Exception):
-    """The target has no price that is valid at the time asked for."""
+class UnknownPrice(LookupError):
+    """Nobody has said what the target costs at that time."""
 
 
 class CostLine(msgspec.Struct, frozen=True):
-    """Part of a bill: ``tokens`` at ``nanousd_per_mtok``; what it comes to is their exact product."""
+    """One line of a bill; ``tokens`` times ``nanousd_per_mtok`` / 10^6 is its exact amount."""
 
     name: str
     tokens: int
@@ -38,69 +47,40 @@ class CostLine(msgspec.Struct, frozen=True):
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """A bill: whole nano-dollars, and the lines that it is the rounded sum of."""
+    """A bill in whole nano-dollars, with every class of tokens that was used."""
 
     nanousd: int
     lines: tuple[CostLine, ...]
 
 
+FREE = Rates(input=0, output=0)
+
+
 def find_price(target: Target, at: datetime) -> Price | None:
-    """The price valid at ``at`` (aware UTC), None if there is none."""
-    for price in target.prices:
-        if price.valid_from is not None and at < price.valid_from:
-            continue
-        if price.valid_until is not None and at >= price.valid_until:
-            continue
-        return price
-    return None
+    """The price that holds at ``at`` (aware); of several the one that began last. None: unknown.
 
-
-def rates_at(price: Price, input_tokens: int) -> Rates:
-    """The rates for a request with that many input tokens."""
-    rates = price.rates
-    for tier in price.tiers:
-        if input_tokens > tier.above_input_tokens:
-            rates = tier.rates
-    return rates
-
-
-def price_tokens(rates: Rates, usage: Usage) -> tuple[CostLine, ...]:
-    """The lines of a bill.
-
-    What is not priced apart costs the input rate; writes for an hour without a rate of their own cost
-    the dearer of write and input. Raises ``ValueError`` for parts above the whole.
+    Raises ``ValueError`` for a time without a zone.
     """
-    fresh = (
-        usage.input_tokens
-        - usage.cache_read_tokens
-        - usage.cache_write_tokens
-        - usage.cache_write_1h_tokens
-    )
-    if fresh < 0 or usage.output_tokens < 0:
-        raise ValueError("cached tokens are more than the input tokens they are part of")
-    write = rates.input if rates.cache_write is None else rates.cache_write
-    write_1h = max(write, rates.input) if rates.cache_write_1h is None else rates.cache_write_1h
-    read = rates.input if rates.cache_read is None else rates.cache_read
-    lines = (
-        CostLine("input", fresh, rates.input),
-        CostLine("cache_read", usage.cache_read_tokens, read),
-        CostLine("cache_write", usage.cache_write_tokens, write),
-        CostLine("cache_write_1h", usage.cache_write_1h_tokens, write_1h),
-        CostLine("output", usage.output_tokens, rates.output),
-    )
-    return tuple(line for line in lines if line.tokens)
+    _refuse_naive(at)
+    found: Price | None = None
+    for price in target.prices:
+        has_begun = price.valid_from is None or price.valid_from <= at
+        has_ended = price.valid_until is not None and at >= price.valid_until
+        if has_begun and not has_ended and (found is None or _began_later(price, found)):
+            found = price
+    return found
 
 
 def price_usage(target: Target, usage: Usage, at: datetime) -> Cost:
-    """What ``usage`` costs. Raises :class:`UnknownPrice`."""
-    if target.is_free:
-        return Cost(0, (CostLine("free", usage.total_tokens, 0),))
-    price = find_price(target, at)
+    """What ``usage`` costs at ``target`` at ``at`` (aware UTC).
+
+    Raises :class:`UnknownPrice`, and ``ValueError`` for counts that cannot be.
+    """
+    price = _known_price(target, at)
     if price is None:
-        raise UnknownPrice(f"`{target.name}` has no price at {at.isoformat()}")
-    lines = price_tokens(rates_at(price, usage.input_tokens), usage)
-    exact = sum(line.tokens * line.nanousd_per_mtok for line in lines)
-    return Cost((exact + PER_MILLION // 2) // PER_MILLION, lines)
+        raise UnknownPrice(f"the price of `{target.name}` at {at.isoformat()} is not known")
+    lines = price_tokens(price, usage)
+    return Cost(_half_up(_exact(lines)), lines)
 
 
 def bound_cost(
@@ -110,52 +90,148 @@ def bound_cost(
     images: int,
     output_tokens_max: int,
     at: datetime,
+    other_media: int = 0,
 ) -> int | None:
-    """The most that a request can cost, in nano-dollars rounded up; None if there is no price.
+    """Nano-dollars that no usage within these limits can pass, billed from ``at`` until
+    :data:`BOUND_WINDOW` later; rounded up. None: there is no such number, as a price is not known.
 
-    Every input token at the dearest class (fresh, read, written) of the dearest tier that the request
-    can reach; a tier that is cheaper than the one below does not lower it.
+    Every tier that the input can reach is tried with all of its input in the dearest class. An image is
+    ``image_tokens_max`` of the target; ``other_media`` counts audio and documents, whose tokens nothing
+    in the request bounds: then the whole context of the target, beyond which it refuses, is reserved.
     """
-    if target.is_free:
-        return 0
-    price = find_price(target, at)
-    if price is None:
-        return None
-    tokens = input_tokens_max + images * target.image_tokens_max
-    reachable = [price.rates]
-    reachable += [tier.rates for tier in price.tiers if tokens > tier.above_input_tokens]
-    dearest_input = max(_dearest_input(rates) for rates in reachable)
-    dearest_output = max(rates.output for rates in reachable)
-    exact = tokens * dearest_input + output_tokens_max * dearest_output
-    return -(-exact // PER_MILLION)
-
-
-def _dearest_input(rates: Rates) -> int:
-    classes = (rates.input, rates.cache_read, rates.cache_write, rates.cache_write_1h)
-    return max(rate for rate in classes if rate is not None)
+    input_max = input_tokens_max + images * target.image_tokens_max
+    if other_media:
+        input_max = max(input_max, target.context_tokens_max)
+    worst = 0
+    for price in _prices_within(target, at, at + BOUND_WINDOW):
+        if price is None:
+            return None
+        for usage in _worst_usages(price, input_max, output_tokens_max):
+            worst = max(worst, _up(_exact(price_tokens(price, usage))))
+    return worst
 
 
 def expected_cost(
     target: Target, *, input_tokens: int, output_tokens: int, at: datetime
 ) -> int | None:
-    """What a request is expected to cost; None if there is no price. For ranking, not for money."""
-    if target.is_free:
-        return 0
-    price = find_price(target, at)
+    """Nano-dollars of a usage without cache; for ranking. None: the price is not known."""
+    price = _known_price(target, at)
     if price is None:
         return None
-    rates = rates_at(price, input_tokens)
-    return (input_tokens * rates.input + output_tokens * rates.output) // PER_MILLION
+    usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
+    return _half_up(_exact(price_tokens(price, usage)))
 
 
 def input_tokens_bound(text_bytes: int, *, messages: int, tools: int) -> int:
-    """An upper bound of the input tokens of a text request, whatever the tokenizer.
+    """Tokens that a prompt of ``text_bytes`` UTF-8 bytes cannot pass in any tokenizer, media apart.
 
-    ``text_bytes`` are the bytes of its JSON without inline media. A token is at least one byte of
-    UTF-8 (byte-level BPE; SentencePiece falls back to bytes); templates and a provider's own words
-    around messages and tools are bounded by the constants above.
+    A token of a byte-level BPE, or of SentencePiece with byte fallback, stands for at least one byte of
+    text, so text has at most as many tokens as bytes (Sennrich et al. 2016; Kudo and Richardson 2018).
+    Templates add a fixed number around each message, each tool, the tools as a whole and the request.
     """
-    bound = text_bytes + REQUEST_TOKENS_MAX + messages * MESSAGE_TOKENS_MAX
-    if tools:
-        bound += TOOLS_PREAMBLE_TOKENS_MAX + tools * TOOL_TOKENS_MAX
-    return bound
+    around = messages * MESSAGE_TOKENS_MAX + tools * TOOL_TOKENS_MAX + REQUEST_TOKENS_MAX
+    return text_bytes + around + (TOOLS_PREAMBLE_TOKENS_MAX if tools else 0)
+
+
+def price_tokens(price: Price, usage: Usage) -> tuple[CostLine, ...]:
+    """The lines of a bill: every class of tokens at its rate in the tier that the input reaches.
+
+    Input without cache and output always have a line, the other classes where used. Raises
+    ``ValueError`` for negative counts and for parts that are larger than their whole.
+    """
+    rates = find_rates(price, usage.input_tokens)
+    read, write = usage.cache_read_tokens, usage.cache_write_tokens
+    write_1h = usage.cache_write_1h_tokens
+    plain = usage.input_tokens - read - write - write_1h
+    if min(plain, read, write, write_1h, usage.output_tokens) < 0:
+        raise ValueError("a usage has negative counts, or more cached tokens than input")
+    lines = [CostLine("input", plain, rates.input)]
+    if read:
+        lines.append(CostLine("cache_read", read, _cache_read_rate(rates)))
+    if write:
+        lines.append(CostLine("cache_write", write, _cache_write_rate(rates)))
+    if write_1h:
+        lines.append(CostLine("cache_write_1h", write_1h, _cache_write_1h_rate(rates)))
+    lines.append(CostLine("output", usage.output_tokens, rates.output))
+    return tuple(lines)
+
+
+def find_rates(price: Price, input_tokens: int) -> Rates:
+    """The rates of a request whose whole input, cached or not, is ``input_tokens`` long."""
+    rates = price.rates
+    for tier in price.tiers:
+        if input_tokens > tier.above_input_tokens:
+            rates = tier.rates
+    return rates
+
+
+def _cache_read_rate(rates: Rates) -> int:
+    return rates.input if rates.cache_read is None else rates.cache_read
+
+
+def _cache_write_rate(rates: Rates) -> int:
+    return rates.input if rates.cache_write is None else rates.cache_write
+
+
+def _cache_write_1h_rate(rates: Rates) -> int:
+    """Where one hour is not priced apart, it costs what five minutes do."""
+    return _cache_write_rate(rates) if rates.cache_write_1h is None else rates.cache_write_1h
+
+
+def _known_price(target: Target, at: datetime) -> Price | None:
+    if target.is_free:
+        return Price(FREE, source="free")
+    return find_price(target, at)
+
+
+def _prices_within(target: Target, start: datetime, end: datetime) -> Iterator[Price | None]:
+    """Every price that holds at some moment from ``start`` until ``end``; None for a gap."""
+    yield _known_price(target, start)
+    if target.is_free:
+        return
+    for price in target.prices:
+        for moment in (price.valid_from, price.valid_until):
+            if moment is not None and start < moment <= end:
+                yield _known_price(target, moment)
+
+
+def _worst_usages(price: Price, input_max: int, output_max: int) -> Iterator[Usage]:
+    """For each tier that can be reached the dearest usage in it: a cost only grows with its counts."""
+    thresholds = [tier.above_input_tokens for tier in price.tiers]
+    for longest in (*(limit for limit in thresholds if limit < input_max), input_max):
+        rates = find_rates(price, longest)
+        writes = _cache_write_rate(rates)
+        dearest = max(rates.input, _cache_read_rate(rates), writes, _cache_write_1h_rate(rates))
+        if dearest == rates.input:
+            yield Usage(longest, output_max)
+        elif dearest == writes:
+            yield Usage(longest, output_max, cache_write_tokens=longest)
+        elif dearest == _cache_write_1h_rate(rates):
+            yield Usage(longest, output_max, cache_write_1h_tokens=longest)
+        else:
+            yield Usage(longest, output_max, cache_read_tokens=longest)
+
+
+def _exact(lines: tuple[CostLine, ...]) -> int:
+    """The sum of all lines in millionths of a nano-dollar."""
+    return sum(line.tokens * line.nanousd_per_mtok for line in lines)
+
+
+def _half_up(millionths: int) -> int:
+    return (millionths + PER_MILLION // 2) // PER_MILLION
+
+
+def _up(millionths: int) -> int:
+    return -(-millionths // PER_MILLION)
+
+
+def _began_later(price: Price, other: Price) -> bool:
+    """Of two that hold, the later start wins; of equal ones the one that is listed last."""
+    if price.valid_from is None or other.valid_from is None:
+        return price.valid_from is not None or other.valid_from is None
+    return price.valid_from >= other.valid_from
+
+
+def _refuse_naive(at: datetime) -> None:
+    if at.tzinfo is None:
+        raise ValueError("a price is asked for at a time without a zone")
