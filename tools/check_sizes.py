@@ -5,13 +5,16 @@ Averages hide what ruins a codebase, so the maxima are checked. The list of exce
 
 import ast
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 MODULE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 60
 FOLDERS = ("gateway", "backends", "policies", "migrations", "tests", "tools")
 
-EXCEPTIONS: dict[str, str] = {}
+EXCEPTIONS: dict[str, str] = {
+    "migrations/versions/0001_first_schema.py::upgrade": "a schema, declared table by table",
+}
 """Path, or path::function, to the reason."""
 
 
@@ -21,27 +24,37 @@ def main() -> int:
     for folder in FOLDERS:
         for path in sorted(Path(folder).rglob("*.py")):
             found += check(path)
+    found += [f"{name}: fits now, take it off the list" for name in EXCEPTIONS if not exceeds(name)]
     for line in found:
         sys.stderr.write(f"{line}\n")
     return 1 if found else 0
 
 
 def check(path: Path) -> list[str]:
-    """One line for each thing in ``path`` that is too long."""
+    """One line for each thing in ``path`` that is too long and not on the list."""
+    return [
+        f"{name}: {lines} lines, more than {most}"
+        for name, lines, most in measure(path)
+        if lines > most and name not in EXCEPTIONS
+    ]
+
+
+def measure(path: Path) -> Iterator[tuple[str, int, int]]:
+    """Name, lines and the most that is allowed: of the module, then of every function in it."""
     text = path.read_text(encoding="utf-8")
-    found: list[str] = []
-    lines = text.count("\n")
-    if lines > MODULE_LINES_MAX and str(path) not in EXCEPTIONS:
-        found.append(f"{path}: {lines} lines, more than {MODULE_LINES_MAX}")
+    yield str(path), len(text.splitlines()), MODULE_LINES_MAX
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            length = (node.end_lineno or node.lineno) - node.lineno + 1
-            if length > FUNCTION_LINES_MAX and f"{path}::{node.name}" not in EXCEPTIONS:
-                found.append(
-                    f"{path}:{node.lineno}: `{node.name}` has {length} lines, "
-                    f"more than {FUNCTION_LINES_MAX}"
-                )
-    return found
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            yield f"{path}::{node.name}", lines, FUNCTION_LINES_MAX
+
+
+def exceeds(exception: str) -> bool:
+    """Whether what the list excepts is still there and still too long."""
+    path = Path(exception.partition("::")[0])
+    return path.is_file() and any(
+        name == exception and lines > most for name, lines, most in measure(path)
+    )
 
 
 if __name__ == "__main__":
