@@ -81,7 +81,8 @@ class _Body(aiohttp.payload.Payload):
     def __init__(self, body: bytes) -> None:
         self._body = body
         self.is_begun = False
-        self._headers = CIMultiDict[str]()
+        # aiohttp demands that a body has headers; ours come with the request and win.
+        self._headers = CIMultiDict({"content-type": "application/json"})
 
     @property
     def size(self) -> int:

@@ -4,6 +4,7 @@ import sys
 from importlib.metadata import version
 
 import typer
+from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.cli.catalogue import catalogue
 from gateway.cli.doctor import doctor
@@ -59,4 +60,8 @@ def main() -> None:
         app()
     except (StartError, PolicyError, Refused) as error:
         sys.stderr.write(f"moegate: {error}\n")
+        sys.exit(1)
+    except (SQLAlchemyError, OSError) as error:
+        cause = getattr(error, "orig", None) or error
+        sys.stderr.write(f"moegate: the database does not answer: {' '.join(str(cause).split())}\n")
         sys.exit(1)
