@@ -1,0 +1,147 @@
+"""Bad input gets a precise error in OpenAI's form; nothing is sent upstream, nothing is booked."""
+
+import base64
+import json
+
+import pytest
+
+from tests.gateway_process import Scene
+
+HI = [{"role": "user", "content": "hi"}]
+
+
+def image(url: str) -> list[dict[str, object]]:
+    """A message with an image."""
+    return [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]
+
+
+CASES: list[tuple[str, bytes, int, str, str | None, str]] = [
+    ("malformed", b'{"model":"auto",', 400, "invalid_json", None, "not JSON"),
+    ("empty", b"", 400, "invalid_json", None, "not JSON"),
+    ("no object", b"[1]", 400, "invalid_value", None, "JSON object"),
+    ("bad UTF-8", b'{"model":"\xff"}', 400, "invalid_value", None, "UTF-8"),
+    ("duplicate", b'{"model":"a","model":"b","messages":[]}', 400, "duplicate_key", None, "twice"),
+    ("NaN", b'{"model":"auto","temperature":NaN,"messages":[]}', 400, "", None, "NaN"),
+    ("no model", json.dumps({"messages": HI}).encode(), 400, "missing_required_parameter", "model", ""),
+    ("no messages", b'{"model":"auto"}', 400, "missing_required_parameter", "messages", ""),
+    ("empty list", b'{"model":"auto","messages":[]}', 400, "", "messages", "empty"),
+    ("type", json.dumps({"model": 3, "messages": HI}).encode(), 400, "invalid_type", "model", "text"),
+    (
+        "role", json.dumps({"model": "auto", "messages": [{"role": "wizard", "content": "x"}]}).encode(),
+        400, "invalid_value", "messages[0].role", "wizard",
+    ),
+    (
+        "image", json.dumps({"model": "auto", "messages": image("data:image/png;base64,@@@")}).encode(),
+        400, "", "messages[0].content[0].image_url.url", "base64",
+    ),
+    (
+        "image scheme", json.dumps({"model": "auto", "messages": image("file:///etc/passwd")}).encode(),
+        400, "", "messages[0].content[0].image_url.url", "",
+    ),
+    (
+        "unknown model", json.dumps({"model": "gpt-99", "messages": HI}).encode(),
+        404, "model_not_found", "model", "gpt-99",
+    ),
+    (
+        "cap", json.dumps({"model": "auto", "messages": HI, "max_tokens": -1}).encode(),
+        400, "", "max_tokens", "",
+    ),
+    (
+        "temperature", json.dumps({"model": "auto", "messages": HI, "temperature": 9}).encode(),
+        400, "", "temperature", "",
+    ),
+    ("deep", b'{"model":"auto","messages":' + b"[" * 5000 + b"]" * 5000 + b"}", 400, "", None, ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case[0] for case in CASES])
+def test_bad_body(scene: Scene, case: tuple[str, bytes, int, str, str | None, str]) -> None:
+    """Each kind of bad body: status, code, place and words; nothing leaves, nothing is booked."""
+    _name, body, status, code, param, words = case
+    headers = {"authorization": f"Bearer {scene.gateway.key}", "content-type": "application/json"}
+    answer = scene.gateway.client.post("/v1/chat/completions", content=body, headers=headers)
+    error = answer.json()["error"]
+    assert answer.status_code == status, error
+    assert error["param"] == param
+    assert words in error["message"]
+    assert not code or error["code"] == code
+    assert answer.headers["x-should-retry"] == "false"
+    assert answer.headers["x-moegate-request-id"] == error["request_id"]
+    assert scene.outside.requests == scene.home.requests == []
+    assert scene.gateway.rows("attempts") == scene.gateway.rows("requests") == []
+
+
+def test_missing_and_wrong_keys(scene: Scene) -> None:
+    """No key, another scheme, a wrong key: 401 with OpenAI's code."""
+    for headers in ({}, {"authorization": "Basic abc"}, {"authorization": "Bearer mg-wrong"}):
+        for _ in range(2):
+            answer = scene.gateway.client.post(
+                "/v1/chat/completions", json={"model": "auto", "messages": HI}, headers=headers
+            )
+            assert answer.status_code == 401
+            assert answer.json()["error"]["code"] == "invalid_api_key"
+    assert scene.home.requests == scene.outside.requests == []
+
+
+def test_body_of_20_mb_is_refused(scene: Scene) -> None:
+    """Larger than the limit: 413, whether the length is declared or not."""
+    headers = {"authorization": f"Bearer {scene.gateway.key}", "content-type": "application/json"}
+    body = b"x" * 20_000_000
+    for content in (body, iter([body[:10_000_000], body[10_000_000:]])):
+        answer = scene.gateway.client.post("/v1/chat/completions", content=content, headers=headers)
+        assert answer.status_code == 413
+        assert answer.json()["error"]["code"] == "request_too_large"
+
+
+def test_unknown_content_types(scene: Scene) -> None:
+    """Anything but plain JSON in UTF-8: 415."""
+    for kind in (
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/json; charset=latin-1",
+    ):
+        answer = scene.gateway.chat({"model": "auto", "messages": HI}, content_type=kind)
+        assert answer.status_code == 415
+        assert answer.json()["error"]["code"] == "unsupported_media_type"
+    answer = scene.gateway.chat({"model": "auto", "messages": HI}, content_encoding="gzip")
+    assert answer.status_code == 415
+
+
+def test_unknown_paths_and_methods(scene: Scene) -> None:
+    """404 and 405 in the same error form."""
+    missing = scene.gateway.client.get("/v1/nothing")
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
+    wrong = scene.gateway.client.get("/v1/chat/completions")
+    assert wrong.status_code in (404, 405)
+    assert wrong.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_prompt_longer_than_every_context(scene: Scene) -> None:
+    """A hopeless length is refused before anything leaves, in the words that clients know."""
+    answer = scene.gateway.say("word " * 200_000, "sglang/home-model")
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "context_length_exceeded"
+    assert scene.home.requests == []
+
+
+def test_unknown_data_class(scene: Scene) -> None:
+    """A class that does not exist is an error, not a default."""
+    answer = scene.gateway.say("hi", x_data_class="secretish")
+    assert answer.status_code == 400
+    assert "confidential" in answer.json()["error"]["message"]
+
+
+def test_costly_members_are_refused(scene: Scene) -> None:
+    """What is billed or sent on outside of the policy is refused."""
+    for member in ({"service_tier": "priority"}, {"web_search_options": {}}):
+        answer = scene.gateway.say("hi", **member)
+        assert answer.status_code == 403
+        assert answer.json()["error"]["code"] == "policy_refused"
+    assert scene.home.requests == scene.outside.requests == []
+
+
+def test_image_that_is_one_is_taken(scene: Scene) -> None:
+    """The checks above do not refuse what is right."""
+    data = base64.b64encode(b"\x89PNG").decode()
+    url = f"data:image/png;base64,{data}"
+    assert scene.gateway.chat({"model": "auto", "messages": image(url)}).status_code == 200
