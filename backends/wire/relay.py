@@ -95,6 +95,10 @@ class TranslatingRelay:
                     break
         except WireError as error:
             pieces.append(self.fail(error.failure))
+            # What the answer used comes after its finish, and is owed although there is no answer.
+            for event in events:
+                if isinstance(event, End):
+                    outcome.usage = event.usage
         return b"".join(pieces)
 
     def _note_dropped(self) -> None:

@@ -70,6 +70,6 @@ class SseReader:
         value = value.removeprefix(b" ")
         if name == b"data":
             self._data.append(value)
-            self._size += len(value)
+            self._size += len(value) + 1
         elif name == b"event":
             self._name = value.decode("utf-8", "replace")

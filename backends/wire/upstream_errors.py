@@ -4,7 +4,9 @@ Promises: pure, total (never raises on what a provider sent), bounded.
 """
 
 import math
+import re
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 
 MESSAGE_CHARS_MAX = 1000
 RETRY_AFTER_SECONDS_MAX = 86_400.0
@@ -23,11 +25,25 @@ def find_header(headers: Mapping[str, str], name: str) -> str | None:
 
 
 def find_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds from ``retry-after-ms`` or ``retry-after`` (in seconds; dates are not read)."""
+    """Seconds from ``retry-after-ms`` or ``retry-after``; a date counts from the answer's own ``date``."""
     milliseconds = parse_seconds(find_header(headers, "retry-after-ms"))
     if milliseconds:
         return milliseconds / 1000
-    return parse_seconds(find_header(headers, "retry-after"))
+    text = find_header(headers, "retry-after")
+    seconds = parse_seconds(text)
+    if seconds is None and text is not None:
+        return _seconds_between(find_header(headers, "date"), text)
+    return seconds
+
+
+def _seconds_between(begin: str | None, end: str) -> float | None:
+    if begin is None:
+        return None
+    try:
+        seconds = (parsedate_to_datetime(end) - parsedate_to_datetime(begin)).total_seconds()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return min(max(0.0, seconds), RETRY_AFTER_SECONDS_MAX)
 
 
 def parse_seconds(text: str | None) -> float | None:
@@ -44,5 +60,13 @@ def parse_seconds(text: str | None) -> float | None:
 
 
 def clean_text(text: str) -> str:
-    """A provider's message in one line of at most :data:`MESSAGE_CHARS_MAX` characters."""
-    return " ".join(text.split())[:MESSAGE_CHARS_MAX].rstrip(".")
+    """A provider's message in one line of at most :data:`MESSAGE_CHARS_MAX` characters, keys hidden."""
+    line = " ".join(text[: 4 * MESSAGE_CHARS_MAX].split())
+    return _KEY.sub("[hidden]", line)[:MESSAGE_CHARS_MAX].rstrip(".")
+
+
+_KEY = re.compile(
+    r"\b(?:sk|pk|rk|gsk|xai|hf|pplx|csk|fw)[-_][\w*-]{8,}|\bAIza[\w-]{10,}|\beyJ[\w-]{10,}(?:\.[\w-]+)*|"
+    r"(?i:\bbearer) +[\w.~+/=*-]{8,}|(?i:(?<=key: )|(?<=key provided: ))\S{6,}"
+)
+"""Keys that providers repeat in their errors (OpenAI, DeepSeek: masked in part only)."""

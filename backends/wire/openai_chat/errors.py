@@ -37,22 +37,26 @@ CODE_STATUS = {"unsupported_media_type": 415, "not_found": 404, "method_not_allo
 
 def render_failure(failure: Failure, request_id: str) -> tuple[int, bytes]:
     """HTTP status and body. The message of an internal error shows nothing but the request's id."""
-    status, error = _describe(failure)
+    status, error = _describe(failure, request_id)
     error["request_id"] = request_id
     return status, orjson.dumps({"error": error})
 
 
-def render_error_event(failure: Failure) -> bytes:
+def render_error_event(failure: Failure, request_id: str = "") -> bytes:
     """The event that ends a stream that broke: the SDKs raise it, and no ``[DONE]`` follows."""
-    return b"data: " + orjson.dumps({"error": _describe(failure)[1]}) + b"\n\n"
+    return b"data: " + orjson.dumps({"error": _describe(failure, request_id)[1]}) + b"\n\n"
 
 
-def _describe(failure: Failure) -> tuple[int, dict[str, str | None]]:
+def _describe(failure: Failure, request_id: str) -> tuple[int, dict[str, str | None]]:
     status, kind, code = STATUS[failure.kind]
+    message = failure.message
     if failure.kind == "invalid_request" and failure.code is not None:
         status = CODE_STATUS.get(failure.code, status)
+    elif failure.kind == "internal":
+        message = f"internal error; the logs tell more under `{request_id}`"
+        message = message if request_id else "internal error"
     return status, {
-        "message": failure.message,
+        "message": message,
         "type": kind,
         "param": failure.param,
         "code": failure.code or code,
@@ -79,10 +83,19 @@ class _Body(msgspec.Struct):
 
 _BODY = msgspec.json.Decoder(_Body)
 
+_BODIES = msgspec.json.Decoder(list[_Body])
+
 _TOO_LONG = re.compile(
-    r"(?i)context[ _]length|maximum context|context window|prompt is too long|too many tokens|"
-    r"longer than the model|exceeds? the (?:model|maximum|limit)|input.{0,30}too long|reduce the length|"
-    r"input length|max(?:imum)?.{0,12}tokens.{0,40}exceed"
+    r"(?i)context[ _](?:length|window|size)|maximum context|prompt is too long|too many tokens|"
+    r"maximum prompt length|longer than the model|reduce the length|length of all messages|"
+    r"(?:input|prompt|tokens?)\b[^.]{0,60}(?:too long|exceeds? the (?:model|maximum|limit))|"
+    r"input length"
+)
+"""Context errors in the words of OpenAI, Groq, DeepSeek, xAI, Perplexity, SGLang, vLLM and llama.cpp, most of
+which have no code for them."""
+
+_TOO_LONG_CODES = frozenset(
+    {"context_length_exceeded", "too_many_prompt_tokens", "exceed_context_size_error"}
 )
 
 
@@ -93,18 +106,18 @@ def read_error(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
     """
     error = _parse(body)
     message = clean_text(error.message or "")
-    code = None if error.code is None else str(error.code)
+    code = error.code if isinstance(error.code, str) and not error.code.isdigit() else None
     detail = f"{status} {error.type or ''} {code or ''}: {message}"[:500]
     shown = message or f"the provider answered with status {status}"
     wait = find_retry_after(headers)
-    if status in (400, 404, 413, 422) and (
-        code == "context_length_exceeded" or _TOO_LONG.search(message)
-    ):
+    if status in (400, 404, 413, 422) and _is_too_long(error, message):
         return Failure(
             "context_too_long", shown, code="context_length_exceeded", param=error.param or "messages",
             detail=detail, upstream_status=status,
         )  # fmt: skip
-    if status in (400, 409, 413, 415, 422):
+    if status == 413:
+        return Failure("too_large", shown, detail=detail, upstream_status=status)
+    if status in (400, 409, 415, 422):
         return Failure(
             "invalid_request",
             shown,
@@ -125,6 +138,11 @@ def read_error(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
             upstream_status=status,
         )
     return _read_rest(status, detail, wait)
+
+
+def _is_too_long(error: ErrorBody, message: str) -> bool:
+    said = {error.code, error.type}
+    return not _TOO_LONG_CODES.isdisjoint(said) or _TOO_LONG.search(message) is not None
 
 
 def _read_rest(status: int, detail: str, wait: float | None) -> Failure:
@@ -151,7 +169,7 @@ def describe_stream_error(error: "ErrorBody | str") -> Failure:
     """The failure of an error that stood inside a stream of status 200."""
     said = error if isinstance(error, ErrorBody) else ErrorBody(message=error)
     message = clean_text(said.message or "the provider sent an error in the middle of its answer")
-    if said.code == "context_length_exceeded" or _TOO_LONG.search(message):
+    if _is_too_long(said, message):
         return Failure(
             "context_too_long", message, code="context_length_exceeded", may_have_spent=True
         )
@@ -161,7 +179,10 @@ def describe_stream_error(error: "ErrorBody | str") -> Failure:
 
 def _parse(body: bytes) -> ErrorBody:
     try:
-        said = _BODY.decode(body)
+        if body.lstrip()[:1] == b"[":  # Gemini's compatible endpoint answers with a list of one.
+            said = next(iter(_BODIES.decode(body)), _Body())
+        else:
+            said = _BODY.decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return ErrorBody()
     if isinstance(said.error, ErrorBody):

@@ -1,13 +1,14 @@
 """The edits that pass-through makes to a client's body, and no others: everything else is byte-equal.
 
 1. ``model`` becomes the host's name for it.
-2. The output cap (``max_completion_tokens`` or ``max_tokens``, whichever is there; else inserted) where a
-   budget enforces one.
+2. The output cap is lowered (``max_completion_tokens`` or ``max_tokens``, whichever is there) or inserted
+   where a budget enforces one, and has the name that the host knows: a cap that it would not read is none.
 3. ``stream_options.include_usage`` becomes true in streams.
 4. Members that the host does not take are removed, and listed to the client.
 """
 
 import re
+from typing import NamedTuple
 
 import msgspec
 
@@ -15,12 +16,23 @@ from backends.wire.failure import Failure, WireError
 from backends.wire.prompt import Prompt
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_KEY = re.compile(rb'[\s,]*"(?:[^"\\]|\\.)*"\s*:\s*')
+_KEY = re.compile(rb'[\s,]*("(?:[^"\\]|\\.)*")\s*:\s*')
 _COMMA = re.compile(rb"\s*,")
 CAPS = ("max_completion_tokens", "max_tokens")
 
 Span = tuple[int, int]
 Edit = tuple[int, int, bytes]
+
+
+class _Member(NamedTuple):
+    """Where a member begins (the comma before it), where its key and its value stand."""
+
+    begin: int
+    key: Span
+    value: Span
+
+
+_Members = dict[str, _Member]
 
 
 def patch_request(
@@ -36,10 +48,9 @@ def patch_request(
     client sent none; ``strip`` names top-level members to remove."""
     raw = prompt.raw
     spans = _find_members(raw)
-    edits: list[Edit] = [(*spans["model"][1], msgspec.json.encode(model))]
+    edits: list[Edit] = [(*spans["model"].value, msgspec.json.encode(model))]
     inserted: list[bytes] = []
-    if output_cap is not None:
-        _edit_cap(raw, spans, output_cap, cap_name, edits, inserted)
+    _edit_cap(raw, spans, output_cap, cap_name, edits, inserted)
     if ask_usage:
         _edit_usage(raw, spans, edits, inserted)
     edits += _removals(raw, spans, strip)
@@ -49,9 +60,9 @@ def patch_request(
     return _apply(raw, edits)
 
 
-def _find_members(raw: bytes) -> dict[str, tuple[int, Span]]:
-    """Member → where its key begins and where its value stands. ``raw`` has no duplicate keys."""
-    found: dict[str, tuple[int, Span]] = {}
+def _find_members(raw: bytes) -> _Members:
+    """The members of the object ``raw``, which has no key twice, in order."""
+    found: _Members = {}
     at = raw.index(b"{") + 1
     for name, value in _MEMBERS.decode(raw).items():
         match = _KEY.match(raw, at)
@@ -59,65 +70,70 @@ def _find_members(raw: bytes) -> dict[str, tuple[int, Span]]:
             message = "the request changed under the gateway's hands"
             raise WireError(Failure("internal", message))
         end = match.end() + len(memoryview(value))
-        found[name] = (at, (match.end(), end))
+        found[name] = _Member(at, match.span(1), (match.end(), end))
         at = end
     return found
 
 
 def _edit_cap(
     raw: bytes,
-    spans: dict[str, tuple[int, Span]],
-    cap: int,
+    spans: _Members,
+    cap: int | None,
     cap_name: str,
     edits: list[Edit],
     inserted: list[bytes],
 ) -> None:
-    text = b"%d" % cap
-    is_there = False
+    said: dict[str, int] = {}
     for name in CAPS:
-        if name in spans:
-            start, end = spans[name][1]
-            if raw[start:end] != b"null":
-                edits.append((start, end, text))
-                is_there = True
-    if is_there:
+        if name in spans and raw[slice(*spans[name].value)] != b"null":
+            said[name] = int(raw[slice(*spans[name].value)])
+            if cap is not None and cap < said[name]:
+                edits.append((*spans[name].value, b"%d" % cap))
+    if cap_name in said or (said and cap_name != "max_tokens"):
+        return  # Whoever knows the newer name knows the older one too.
+    if said and cap_name not in spans:
+        edits.append((*spans["max_completion_tokens"].key, b'"max_tokens"'))
         return
+    limits = [*said.values(), *(() if cap is None else (cap,))]
+    if not limits:
+        return
+    text = b"%d" % min(limits)
     if cap_name in spans:
-        edits.append((*spans[cap_name][1], text))
+        edits.append((*spans[cap_name].value, text))
     else:
         inserted.append(b'"%s":%s' % (cap_name.encode(), text))
 
 
 def _edit_usage(
     raw: bytes,
-    spans: dict[str, tuple[int, Span]],
+    spans: _Members,
     edits: list[Edit],
     inserted: list[bytes],
 ) -> None:
     if "stream_options" not in spans:
         inserted.append(b'"stream_options":{"include_usage":true}')
         return
-    start, end = spans["stream_options"][1]
+    start, end = spans["stream_options"].value
     options = raw[start:end]
     if options == b"null" or not options[1:-1].strip():
         edits.append((start, end, b'{"include_usage":true}'))
         return
     inner = _find_members(options)
     if "include_usage" in inner:
-        first, last = inner["include_usage"][1]
+        first, last = inner["include_usage"].value
         edits.append((start + first, start + last, b"true"))
     else:
         edits.append((start + 1, start + 1, b'"include_usage":true,'))
 
 
-def _removals(raw: bytes, spans: dict[str, tuple[int, Span]], strip: frozenset[str]) -> list[Edit]:
+def _removals(raw: bytes, spans: _Members, strip: frozenset[str]) -> list[Edit]:
     """Take members out, each with the comma before it; whoever comes first then loses its own."""
     gone = strip & spans.keys()
     if not gone:
         return []
-    edits: list[Edit] = [(spans[name][0], spans[name][1][1], b"") for name in gone]
+    edits: list[Edit] = [(spans[name].begin, spans[name].value[1], b"") for name in gone]
     first = next(name for name in spans if name not in gone)  # ``model`` always stays
-    begin = spans[first][0]
+    begin = spans[first].begin
     comma = _COMMA.match(raw, begin)
     if comma is not None:
         edits.append((begin, comma.end(), b""))

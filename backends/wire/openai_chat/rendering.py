@@ -31,10 +31,11 @@ FINISH_WORDS: dict[FinishReason, str] = {
     "content_filter": "content_filter",
     "tool_call": "tool_calls",
     "refusal": "content_filter",
-    "pause": "stop",
+    "pause": "length",
 }
 """A refusal by the model ends as ``content_filter``, with its words in ``refusal``: OpenAI has no reason of
-its own for it, and ``stop`` would say that all is well. ``error`` is no finish: it fails."""
+its own for it, and ``stop`` would say that all is well. A pause is no end of the turn either, hence
+``length``, which says that more would have come. ``error`` is no finish: it fails."""
 
 Json = dict[str, object]
 

@@ -8,6 +8,7 @@ travels is also looked at. The client's own bytes are kept for pass-through.
 import binascii
 import re
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 import msgspec
 
@@ -36,6 +37,7 @@ from backends.wire.prompt import (
     OutputSchema,
     Part,
     Prompt,
+    ReasoningEffort,
     Refusal,
     Role,
     Sampling,
@@ -67,6 +69,22 @@ _PARTS_OF: Mapping[Role, tuple[type[msgspec.Struct], ...]] = {
 
 _WORDS = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false",
           "array": "a list", "object": "an object", "null": "null"}  # fmt: skip
+_ALLOWED = tuple(
+    (re.compile(path), ", ".join(f"`{word}`" for word in words))
+    for path, words in (
+        (r"messages\[\d+\]\.role", get_args(Role)),
+        (
+            r"messages\[\d+\]\.content\[\d+\]\.type",
+            ("text", "refusal", "image_url", "input_audio", "file"),
+        ),
+        (r"(tools\[\d+\]|messages\[\d+\]\.tool_calls\[\d+\]|tool_choice)\.type", ("function",)),
+        (r"tool_choice", ("auto", "none", "required")),
+        (r"reasoning_effort", get_args(ReasoningEffort)),
+        (r"response_format\.type", ("text", "json_object", "json_schema")),
+    )
+)
+"""What may stand at a path, for the message."""
+
 _DATA_URL = re.compile(
     r"data:([\w.+-]+/[\w.+-]+)?((?:;[\w.+-]+=[^;,]*)*)(;base64)?,", re.IGNORECASE
 )
@@ -123,10 +141,12 @@ def _explain(error: msgspec.ValidationError) -> WireError:
             param=param,
             code="invalid_type",
         )
-    if match := re.fullmatch(r"Invalid (?:enum )?value '?(.*?)'?", message):
-        return invalid_request(
-            f"`{match[1][:100]}` is no value for `{param}`", param=param, code="invalid_value"
-        )
+    if match := re.fullmatch(r"Invalid (?:enum )?value '?(.*?)'?", message, re.DOTALL):
+        said = f"`{' '.join(match[1].split())[:100]}` is no value for `{param}`"
+        allowed = next((one for at, one in _ALLOWED if at.fullmatch(param or "")), None)
+        if allowed is not None:
+            said += f"; it is one of {allowed}"
+        return invalid_request(said, param=param, code="invalid_value")
     return invalid_request(f"{message[:1].lower()}{message[1:]}", param=param)
 
 
