@@ -201,7 +201,7 @@ def chat_answer(text: str = "hello", usage: dict[str, object] | None = None) -> 
 
 def event(body: object) -> bytes:
     """One server-sent event."""
-    return b"data: " + json.dumps(body).encode() + b"\n\n"
+    return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"
 
 
 def chat_stream(

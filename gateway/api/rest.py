@@ -164,8 +164,8 @@ class Rest:
                     .order_by(attempts.c.ordinal)
                 )
             ).mappings()
-            shown = {name: value for name, value in row.items() if name != "decision"}
-            shown["attempts"] = [dict(leg) for leg in legs]
+            shown = {str(name): value for name, value in row.items() if name != "decision"}
+            shown["attempts"] = [{str(name): value for name, value in leg.items()} for leg in legs]
         record = parse_decision(row["decision"])
         shown["explanation"] = explain(record.decision, record.facts)
         return Response(orjson.dumps(shown, default=str), media_type=JSON)

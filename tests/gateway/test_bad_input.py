@@ -17,9 +17,9 @@ def image(url: str) -> list[dict[str, object]]:
 
 CASES: list[tuple[str, bytes, int, str, str | None, str]] = [
     ("malformed", b'{"model":"auto",', 400, "invalid_json", None, "not JSON"),
-    ("empty", b"", 400, "invalid_json", None, "not JSON"),
-    ("no object", b"[1]", 400, "invalid_value", None, "JSON object"),
-    ("bad UTF-8", b'{"model":"\xff"}', 400, "invalid_value", None, "UTF-8"),
+    ("empty", b"", 400, "invalid_json", None, "empty"),
+    ("no object", b"[1]", 400, "", None, "JSON object"),
+    ("bad UTF-8", b'{"model":"\xff"}', 400, "invalid_json", None, "UTF-8"),
     ("duplicate", b'{"model":"a","model":"b","messages":[]}', 400, "duplicate_key", None, "twice"),
     ("NaN", b'{"model":"auto","temperature":NaN,"messages":[]}', 400, "", None, "NaN"),
     ("no model", json.dumps({"messages": HI}).encode(), 400, "missing_required_parameter", "model", ""),
