@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
@@ -141,9 +141,9 @@ def test_landing_script_is_runnable_bash() -> None:
     subprocess.run(["bash", "-n", script], check=True)
 
 
-def shipped_imports() -> Iterator[tuple[str, str]]:
-    """File and top-level name of every import in what is shipped."""
-    for path in [path for folder in SHIPPED for path in (ROOT / folder).rglob("*.py")]:
+def imports(folders: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """File and top-level name of every import below ``folders``."""
+    for path in [path for folder in folders for path in (ROOT / folder).rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names: list[str] = []
             if isinstance(node, ast.Import):
@@ -154,15 +154,18 @@ def shipped_imports() -> Iterator[tuple[str, str]]:
                 yield str(path.relative_to(ROOT)), name.partition(".")[0]
 
 
-def test_whatever_is_imported_is_declared() -> None:
-    """No shipped module leans on a package that only another package happens to bring."""
-    dependencies = PROJECT["project"]["dependencies"]
-    known = {normal(re.split(r"[\[=]", requirement)[0]) for requirement in dependencies}
+@pytest.mark.parametrize(("folders", "groups"), [(SHIPPED, ()), (("tests", "tools"), ("dev",))])
+def test_whatever_is_imported_is_declared(folders: Sequence[str], groups: Sequence[str]) -> None:
+    """No module leans on a package that only another package happens to bring."""
+    requirements = list(PROJECT["project"]["dependencies"])
+    for group in groups:
+        requirements += PROJECT["dependency-groups"][group]
+    known = {normal(re.split(r"[\[=]", requirement)[0]) for requirement in requirements}
     owners = packages_distributions()
     undeclared = {
         f"{path}: {name}"
-        for path, name in shipped_imports()
-        if name not in sys.stdlib_module_names and name not in SHIPPED
+        for path, name in imports(folders)
+        if name not in sys.stdlib_module_names and name not in {*SHIPPED, "tests", "tools"}
         if not known & {normal(owner) for owner in owners.get(name, [])}
     }
     assert undeclared == set()
@@ -171,7 +174,7 @@ def test_whatever_is_imported_is_declared() -> None:
 def test_only_the_long_tail_names_litellm_and_only_inside_a_function() -> None:
     """LiteLLM costs 2.7 s and 190 MB to import: nothing pays for it that does not use it."""
     longtail = ROOT / "backends" / "longtail.py"
-    assert {path for path, name in shipped_imports() if name == "litellm"} <= {
+    assert {path for path, name in imports(SHIPPED) if name == "litellm"} <= {
         str(longtail.relative_to(ROOT))
     }
     if longtail.exists():
