@@ -34,6 +34,7 @@ class Side:
     prepare: Callable[[Path, int, int], "Prepared"] | None = None
     rates: Mapping[str, float] = field(default_factory=dict[str, float])
     seconds_factor: float = 1.0
+    needs_servers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +111,10 @@ def _litellm(home: Path, port: int, stub: int) -> Prepared:
 
 def _moegate(home: Path, port: int, stub: int) -> Prepared:
     """Everything on: key, policy, PII and secret scan, hard budget, journal, SQL, log, metrics."""
-    return _moegate_with(home, port, stub, "moegate", {})
+    return prepare_moegate(home, port, stub, "moegate", {})
 
 
-def _moegate_full(home: Path, port: int, stub: int) -> Prepared:
-    """As above over a real PostgreSQL and a real Redis-protocol server on the other CPU."""
-    from tests.bench.servers import start_servers
-
-    return _moegate_with(home, port, stub, "moegate-full", start_servers(home))
-
-
-def _moegate_with(
+def prepare_moegate(
     home: Path, port: int, stub: int, name: str, servers: Mapping[str, str]
 ) -> Prepared:
     state = home / name
@@ -171,7 +165,9 @@ def _run(command: list[str], cwd: Path, environ: Mapping[str, str] | None = None
         env=os.environ | dict(environ or {}),
     )  # fmt: skip
     if done.returncode:
-        raise Unavailable(f"`{' '.join(command[:4])} …` failed: {(done.stderr or done.stdout)[-300:]}")
+        raise Unavailable(
+            f"`{' '.join(command[:4])} …` failed: {(done.stderr or done.stdout)[-300:]}"
+        )
 
 
 SIDES = (
@@ -183,7 +179,7 @@ SIDES = (
     ),
     Side(
         "moegate-full", "the same with budgets in Redis and accounts in PostgreSQL", 9203,
-        prepare=_moegate_full,
+        needs_servers=True,
     ),
     Side("sglang-router", "forwards to one worker, counts its load", 9204, prepare=_router),
     Side(
