@@ -4,14 +4,15 @@
 
 Reads the map out of the installed wheel without importing it. Left out, each with a count on standard
 error: what is no chat model, what has no price (or zero, which is a gap more often than a gift), what has
-no limits, and what is priced in a way that a price here cannot say exactly.
+no limits, and what is priced in a way that a price here cannot say exactly. Of hosts whose entries are
+mostly guesses by model size only what cites its source is taken.
 """
 
 import json
 import re
 import sys
 from collections import Counter
-from datetime import date
+from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -34,6 +35,15 @@ CAPABILITIES = {
     "supports_response_schema": "json_schema",
     "supports_reasoning": "reasoning",
 }
+NEEDS_SOURCE = frozenset({"fireworks_ai"})
+"""Hosts of whose entries most cite no page and are priced by model size: 208 of 315."""
+LEFT_OUT = {
+    # Half of its entries differ from the host's own list (BerriAI/litellm issue 39501).
+    "openrouter": "doubtful in the map",
+    "perplexity": "charged by the request besides",
+}
+FULL_NAMES = {"fireworks_ai": "accounts/"}
+"""Where the map has short names too, which the host does not know."""
 RATES = {
     "input": "input_cost_per_token",
     "output": "output_cost_per_token",
@@ -41,6 +51,7 @@ RATES = {
     "cache_write": "cache_creation_input_token_cost",
     "cache_write_1h": "cache_creation_input_token_cost_above_1hr",
 }
+UPLIFTS = ("regional_processing_uplift_multiplier_eu", "regional_processing_uplift_multiplier_us")
 PER_MILLION = Decimal(10**6)
 
 Entry = dict[str, object]
@@ -66,12 +77,23 @@ def main() -> None:
                 continue
             model = key.removeprefix(f"{provider['map']}/").removeprefix(f"{name}/")
             try:
+                check_host(name, model, entry)
                 models.setdefault(model, describe(model, entry))
             except Unusable as reason:
                 left_out[str(reason)] += 1
         write(name, models)
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.most_common())
         sys.stderr.write(f"{name}: {len(models)} models; left out: {reasons or 'none'}\n")
+
+
+def check_host(provider: str, model: str, entry: Entry) -> None:
+    """Raises :class:`Unusable` for what the host at hand makes doubtful."""
+    if provider in LEFT_OUT:
+        raise Unusable(LEFT_OUT[provider])
+    if provider in NEEDS_SOURCE and not entry.get("source"):
+        raise Unusable("without a source")
+    if not model.startswith(FULL_NAMES.get(provider, "")):
+        raise Unusable("short names")
 
 
 def describe(model: str, entry: Entry) -> Entry:
@@ -82,7 +104,7 @@ def describe(model: str, entry: Entry) -> Entry:
     if isinstance(endpoints, list) and "/v1/chat/completions" not in endpoints:
         raise Unusable("not on the chat endpoint")
     retired = entry.get("deprecation_date")
-    if isinstance(retired, str) and retired <= date.today().isoformat():
+    if isinstance(retired, str) and retired <= today():
         raise Unusable("retired")
     context, output = entry.get("max_input_tokens"), entry.get("max_output_tokens")
     if not isinstance(context, int) or not isinstance(output, int):
@@ -96,7 +118,7 @@ def describe(model: str, entry: Entry) -> Entry:
     if "tiered_pricing" in entry:
         raise Unusable("with ranges of prices")
     described: Entry = {"context": context, "output": output}
-    described["can"] = sorted(word for key, word in CAPABILITIES.items() if entry.get(key))
+    described["can"] = capabilities(entry)
     described["price"] = shown(base)
     tiers = [
         {"above": threshold, **shown(base | rates(entry, f"_above_{label}_tokens"))}
@@ -104,7 +126,26 @@ def describe(model: str, entry: Entry) -> Entry:
     ]
     if tiers:
         described["tiers"] = tiers
+    uplifts = {str(entry[key]) for key in UPLIFTS if key in entry}
+    if len(uplifts) > 1:
+        raise Unusable("with several regional uplifts")
+    if uplifts:
+        described["regional"] = uplifts.pop()
     return described
+
+
+def capabilities(entry: Entry) -> list[str]:
+    """Our words for what the model takes; audio only where it costs what text does."""
+    found = {word for key, word in CAPABILITIES.items() if entry.get(key)}
+    for key in ("input_cost_per_audio_token", "input_cost_per_audio_per_second"):
+        if entry.get(key, entry.get("input_cost_per_token")) != entry.get("input_cost_per_token"):
+            found.discard("audio")
+    return sorted(found)
+
+
+def today() -> str:
+    """The day in UTC, as the map writes days."""
+    return datetime.now(UTC).date().isoformat()
 
 
 def rates(entry: Entry, suffix: str) -> dict[str, Decimal]:
@@ -112,8 +153,8 @@ def rates(entry: Entry, suffix: str) -> dict[str, Decimal]:
     found: dict[str, Decimal] = {}
     for word, key in RATES.items():
         value = entry.get(key + suffix)
-        if isinstance(value, Decimal | int):
-            found[word] = Decimal(value) * PER_MILLION
+        if isinstance(value, Decimal | int) and (value or word in ("input", "output")):
+            found[word] = Decimal(value) * PER_MILLION  # a cache for nothing is a gap: input's rate
     return found
 
 
@@ -134,11 +175,12 @@ def shown(values: dict[str, Decimal]) -> dict[str, str]:
 def write(name: str, models: dict[str, object]) -> None:
     """One provider's file, with its source and date."""
     head = (
-        f"# Made by tools/build_catalogue.py from LiteLLM's price map {version('litellm')} (MIT), "
-        f"{date.today().isoformat()}.\n# USD per million tokens as exact text; tiers hold for the whole "
-        "request once its input is longer.\n"
+        "# Made by tools/build_catalogue.py: do not edit. USD per million tokens as exact text; tiers hold "
+        "for the\n# whole request once its input is longer.\n"
     )
-    body = yaml.safe_dump(models, sort_keys=True, default_flow_style=None, width=110)
+    source = f"LiteLLM's price map {version('litellm')} (MIT), read {today()}"
+    content = {"source": source, "models": models}
+    body = yaml.safe_dump(content, sort_keys=True, default_flow_style=None, width=110)
     (DATA / "models").mkdir(exist_ok=True)
     (DATA / "models" / f"{name}.yaml").write_text(head + body, encoding="utf-8")
 

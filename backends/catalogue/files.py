@@ -1,0 +1,202 @@
+"""What the catalogue's files may say, typed: providers, models, prices; and YAML made into it.
+
+Promises: a price becomes an exact integer or an error, never a float; unknown keys are errors.
+Does not decide who is switched on: see :mod:`backends.catalogue.loading`.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from fnmatch import fnmatchcase
+from importlib.resources import files
+from itertools import pairwise
+from typing import Annotated, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+import yaml
+
+from backends.target import Adapter, Capability, Price, Rates, Tier
+from backends.wire.prompt import WireFormat
+
+NANO = 10**9
+IMAGE_TOKENS_UNKNOWN = 16_384
+"""The most that one image is to a model that does not say: the upper end of Qwen2-VL's default range (its
+model card), the largest among the open ones that we know."""
+T = TypeVar("T")
+Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Ten times faster where PyYAML was built with libyaml, as its wheels are; safe either way."""
+
+Usd = Annotated[str, msgspec.Meta(min_length=1)] | int | float
+"""USD per million tokens. A float of YAML is taken as its shortest decimal, which is what was written."""
+Tokens = Annotated[int, msgspec.Meta(ge=1)]
+Quality = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class CatalogueError(ValueError):
+    """A catalogue file that cannot be used; the message is one line with its place."""
+
+
+class Variables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Names of a provider's environment variables."""
+
+    api_key: str
+    base_url: str
+
+
+class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A provider's public terms for its API, and where they stand; None is unknown."""
+
+    retention_days: int | None = None
+    trains_on_inputs: bool | None = None
+    source: str | None = None
+
+
+class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An entry of ``providers.yaml``; what the members mean stands there."""
+
+    adapter: Adapter
+    format: WireFormat
+    base_url: str
+    variables: Variables
+    region: str
+    map: str
+    can: tuple[Capability, ...] = ()
+    terms: Terms = Terms()
+    auto: dict[str, Quality] = {}
+    aliases: dict[str, str] = {}
+    image_tokens: dict[str, int] = {}
+    regional_hosts: dict[str, str] = {}
+
+    @property
+    def api_key_variable(self) -> str:
+        """The environment variable that holds the key."""
+        return self.variables.api_key
+
+    @property
+    def base_url_variable(self) -> str:
+        """The environment variable that holds another base URL."""
+        return self.variables.base_url
+
+    def image_tokens_max(self, model: str) -> int:
+        """The most input tokens that an image can be; the last pattern that fits counts."""
+        fitting = [most for glob, most in self.image_tokens.items() if fnmatchcase(model, glob)]
+        return fitting[-1] if fitting else IMAGE_TOKENS_UNKNOWN
+
+    def find_host_region(self, base_url: str) -> str | None:
+        """The region that ``base_url`` commits the provider to, if it is one of its regional hosts."""
+        return self.regional_hosts.get(urlsplit(base_url).hostname or "")
+
+
+class PriceData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """USD per million tokens."""
+
+    input: Usd
+    output: Usd
+    cache_read: Usd | None = None
+    cache_write: Usd | None = None
+    cache_write_1h: Usd | None = None
+
+
+class TierData(PriceData, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Prices of requests with more input tokens than ``above``."""
+
+    above: Tokens
+
+
+class ModelData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A model of ``models/*.yaml``. ``regional`` multiplies its prices on a provider's regional hosts."""
+
+    context: Tokens
+    output: Tokens
+    can: tuple[Capability, ...] = ()
+    price: PriceData | None = None
+    tiers: tuple[TierData, ...] = ()
+    regional: str | None = None
+
+
+class ModelsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file of ``models/``. ``source`` names the price map, its version and its day."""
+
+    source: str
+    models: dict[str, ModelData]
+
+
+def read_providers() -> Mapping[str, Provider]:
+    """Every provider that moegate knows, on or off."""
+    return decode_yaml(_read("providers.yaml"), dict[str, Provider], "providers.yaml")
+
+
+def read_models(provider: str) -> ModelsFile:
+    """The models of a provider in ``providers.yaml``."""
+    name = f"models/{provider}.yaml"
+    return decode_yaml(_read(name), ModelsFile, name)
+
+
+def _read(name: str) -> str:
+    return files("backends.data").joinpath(*name.split("/")).read_text(encoding="utf-8")
+
+
+def decode_yaml(text: str, kind: type[T], where: str) -> T:
+    """YAML text as typed data; raises :class:`CatalogueError`."""
+    try:
+        return msgspec.convert(load_yaml(text, where), kind)
+    except msgspec.ValidationError as error:
+        raise CatalogueError(f"`{where}`: {error}") from error
+
+
+def load_yaml(text: str, where: str) -> object:
+    """YAML text as plain values, an empty document as ``{}``; raises :class:`CatalogueError`."""
+    try:
+        loaded: object = yaml.load(text, Loader=Loader)  # noqa: S506  # a safe loader, see above
+    except yaml.YAMLError as error:
+        raise CatalogueError(f"`{where}` is not YAML: {' '.join(str(error).split())}") from error
+    return {} if loaded is None else loaded
+
+
+def make_price(
+    data: PriceData, tiers: Sequence[TierData], source: str, factor: str | None = None
+) -> Price:
+    """A price of ``data``, every rate times ``factor``. Raises :class:`CatalogueError`."""
+    ordered = sorted(tiers, key=lambda tier: tier.above)
+    for one, next_one in pairwise(ordered):
+        if one.above == next_one.above:
+            raise CatalogueError(f"two tiers of {source} begin above {one.above} tokens")
+    return Price(
+        rates=_rates(data, source, factor),
+        tiers=tuple(Tier(tier.above, _rates(tier, source, factor)) for tier in ordered),
+        source=source,
+    )
+
+
+def _rates(data: PriceData, where: str, factor: str | None) -> Rates:
+    def convert(usd: str | float | None) -> int | None:
+        return None if usd is None else nanousd_per_mtok(usd, where, factor)
+
+    return Rates(
+        input=nanousd_per_mtok(data.input, where, factor),
+        output=nanousd_per_mtok(data.output, where, factor),
+        cache_read=convert(data.cache_read),
+        cache_write=convert(data.cache_write),
+        cache_write_1h=convert(data.cache_write_1h),
+    )
+
+
+def nanousd_per_mtok(usd: str | float, where: str, factor: str | None = None) -> int:
+    """USD per million tokens as exact nano-dollars per million tokens. Raises :class:`CatalogueError`."""
+    try:
+        nanousd = Decimal(str(usd)) * NANO * Decimal(factor or 1)
+        whole = int(nanousd)
+    except (InvalidOperation, ValueError, OverflowError):
+        raise CatalogueError(f"`{usd}` in {where} is no price in USD per million tokens") from None
+    if whole != nanousd or whole < 0:
+        raise CatalogueError(
+            f"the price `{usd}` in {where} is negative or finer than a nano-dollar"
+        )
+    return whole
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """``: did you mean `x`?`` for the closest known name, else an empty text."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f": did you mean `{close[0]}`?" if close else ""
