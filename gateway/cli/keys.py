@@ -1,6 +1,5 @@
 """``moegate keys``: create, list, revoke."""
 
-import asyncio
 from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
@@ -11,11 +10,10 @@ import orjson
 import typer
 
 from gateway.admission import Limit
-from gateway.cli.context import read_settings
+from gateway.cli.context import read_settings, run_on_database
 from gateway.clock import Clock
 from gateway.errors import StartError
-from gateway.identity import KeyRecord, NewKey, create_key, list_keys, revoke_key
-from gateway.ledger import open_database
+from gateway.identity import NewKey, create_key, list_keys, revoke_key
 
 keys = typer.Typer(help="API keys: make, list, revoke.", no_args_is_help=True)
 
@@ -64,14 +62,8 @@ def create(
     asked = NewKey(team, name, limit, rpm, data_class.value, roles)
     url = read_settings(config, {}).database_url
 
-    async def make() -> tuple[str, str]:
-        engine = open_database(url)
-        try:
-            return await create_key(engine, asked, now=Clock().now())
-        finally:
-            await engine.dispose()
-
-    key, key_id = asyncio.run(make())
+    now = Clock().now()
+    key, key_id = run_on_database(url, lambda engine: create_key(engine, asked, now=now))
     if as_json:
         typer.echo(orjson.dumps({"key": key, "id": key_id, "team": team, "name": name}).decode())
     else:
@@ -82,15 +74,7 @@ def create(
 def list_command(config: Config = None, as_json: AsJson = False) -> None:
     """Every key, the newest first."""
     url = read_settings(config, {}).database_url
-
-    async def read() -> list[KeyRecord]:
-        engine = open_database(url)
-        try:
-            return await list_keys(engine)
-        finally:
-            await engine.dispose()
-
-    records = asyncio.run(read())
+    records = run_on_database(url, list_keys)
     if as_json:
         typer.echo(orjson.dumps([asdict(record) for record in records]).decode())
         return
@@ -112,15 +96,8 @@ def revoke(
 ) -> None:
     """Revoke a key; running gateways stop taking it within five seconds."""
     url = read_settings(config, {}).database_url
-
-    async def write() -> bool:
-        engine = open_database(url)
-        try:
-            return await revoke_key(engine, key_id, now=Clock().now())
-        finally:
-            await engine.dispose()
-
-    if not asyncio.run(write()):
+    now = Clock().now()
+    if not run_on_database(url, lambda engine: revoke_key(engine, key_id, now=now)):
         raise StartError(f"there is no active key `{key_id}`")
     typer.echo(orjson.dumps({"revoked": key_id}).decode() if as_json else f"revoked {key_id}")
 

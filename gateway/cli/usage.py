@@ -1,6 +1,5 @@
 """``moegate usage``: what was used and what it cost."""
 
-import asyncio
 import csv
 import io
 import re
@@ -12,10 +11,9 @@ from typing import Annotated
 import msgspec
 import typer
 
-from gateway.cli.context import read_settings
+from gateway.cli.context import read_settings, run_on_database
 from gateway.clock import Clock
 from gateway.errors import StartError
-from gateway.ledger import open_database
 from gateway.ledger.usage import UsageLine, usage_report
 
 COLUMNS = UsageLine.__struct_fields__
@@ -53,15 +51,9 @@ def usage(
     """Requests, attempts, tokens and exact cost, by team, key, model, target or day."""
     url = read_settings(config, {}).database_url
     since_day = parse_since(since, Clock().utc()) if since else None
-
-    async def read() -> list[UsageLine]:
-        engine = open_database(url)
-        try:
-            return await usage_report(engine, by=by.value, since_day=since_day)
-        finally:
-            await engine.dispose()
-
-    lines = asyncio.run(read())
+    lines = run_on_database(
+        url, lambda engine: usage_report(engine, by=by.value, since_day=since_day)
+    )
     typer.echo(_render(lines, by.value, FormatName.JSON if as_json else shape))
 
 

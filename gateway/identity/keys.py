@@ -19,6 +19,9 @@ PREFIX = "mg-"
 TOKEN_LENGTH_MIN = 20
 DEFAULT_ORGANISATION = "default"
 ADMIN = "admin"
+NAME_LENGTH_MAX = 200
+SHOWN_LETTERS = 4
+"""Of a key's random part, 24 of 256 bits: enough to tell one's keys apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,10 @@ async def create_key(
 ) -> tuple[str, str]:
     """The key's text, to be shown once, and its id; a team that is not there is made.
 
-    Raises ``StartError`` for budgets and tokens that cannot be.
+    Raises ``StartError`` for names, budgets and tokens that cannot be.
     """
+    _check_name("team", asked.team)
+    _check_name("key", asked.name or asked.team)
     if asked.limit is not None and not 0 < asked.limit.limit_nanousd <= LIMIT_NANOUSD_MAX:
         raise StartError(f"a budget must lie between 0 and {LIMIT_NANOUSD_MAX // 10**9} USD")
     if token is not None and len(token) < TOKEN_LENGTH_MIN:
@@ -72,7 +77,7 @@ async def create_key(
                     team_id=team_id,
                     name=asked.name or asked.team,
                     digest=hashlib.sha256(text.encode()).digest(),
-                    shown=text[: len(PREFIX) + 4],
+                    shown=_shown(text),
                     roles=" ".join(sorted(asked.roles)),
                     data_class=asked.data_class,
                     budget_nanousd=asked.limit.limit_nanousd if asked.limit else None,
@@ -119,6 +124,18 @@ async def revoke_key(engine: AsyncEngine, key_id: str, *, now: float) -> bool:
     statement = update(keys).where(keys.c.key_id == key_id, keys.c.revoked_at.is_(None))
     async with engine.begin() as connection:
         return (await connection.execute(statement.values(revoked_at=now))).rowcount > 0
+
+
+def _check_name(what: str, name: str) -> None:
+    if not name.strip() or len(name) > NAME_LENGTH_MAX or not name.isprintable():
+        raise StartError(
+            f"a {what}'s name needs 1 to {NAME_LENGTH_MAX} printable characters, not all spaces"
+        )
+
+
+def _shown(text: str) -> str:
+    """The letters by which a key is told from others; fewer of a token that somebody thought of."""
+    return text[: len(PREFIX) + SHOWN_LETTERS] if text.startswith(PREFIX) else text[:SHOWN_LETTERS]
 
 
 async def _find_or_make_team(connection: AsyncConnection, name: str, now: float) -> str:

@@ -4,7 +4,8 @@ Promises: an attempt is journalled before it leaves and again when it ends; what
 replay books each attempt once. Read :mod:`gateway.ledger.journal`, then :mod:`gateway.ledger.shipper`.
 """
 
-from gateway.ledger.journal import Journal, JournalDown
+from gateway.ledger.flusher import JournalDown
+from gateway.ledger.journal import Journal
 from gateway.ledger.rows import AttemptRow, RequestRow
 from gateway.ledger.schema import migrate, schema_state
 from gateway.ledger.shipper import Shipper

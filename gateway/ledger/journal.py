@@ -11,6 +11,7 @@ is the shipper.
 import itertools
 import uuid
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,12 +45,19 @@ class _Place:
 class Journal:
     """Writes this worker's segments, and hands out the rows that SQL does not have yet."""
 
-    def __init__(self, folder: Path, *, segment_bytes: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        segment_bytes: int,
+        open_segment: Callable[[Path, int], Segment] = Segment,
+    ) -> None:
         """Open a journal of its own under ``folder``, after reading what dead workers left there.
 
         Raises :class:`JournalDown`.
         """
         self._segment_bytes = segment_bytes
+        self._open_segment = open_segment
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder: msgspec.msgpack.Decoder[Row] = msgspec.msgpack.Decoder(
             AttemptRow | RequestRow
@@ -131,8 +139,8 @@ class Journal:
     def take(self, rows_max: int) -> list[Row]:
         """The oldest rows that have still to be shipped; they stay until :meth:`shipped`."""
         rows = list(itertools.islice(self._inherited, rows_max))
-        for place in itertools.islice(self._places, rows_max - len(rows)):
-            rows.append(self._decoder.decode(place.segment.read(place.start, place.length)))
+        places = itertools.islice(self._places, rows_max - len(rows))
+        rows.extend(self._decoder.decode(one.segment.read(one.start, one.length)) for one in places)
         return rows
 
     def shipped(self, count: int) -> None:
@@ -202,4 +210,4 @@ class Journal:
 
     def _make_segment(self) -> Segment:
         path = self._home / f"{next(self._numbers):08d}.journal"
-        return Segment(path, self._segment_bytes)
+        return self._open_segment(path, self._segment_bytes)

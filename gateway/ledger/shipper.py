@@ -1,18 +1,20 @@
 """Brings journalled rows into SQL, in batches, each once: insert-or-ignore by id, in one transaction.
 
 Promises: a row leaves the journal only after its commit; while SQL is away rows wait and nothing is lost;
-a batch that SQL refuses as a whole is tried row by row, and a row that it will never take is logged and
-set aside in a file rather than lost or retried for ever.
+words that SQL cannot hold (too long, a NUL) are cut to fit; a batch that SQL refuses for its content is
+tried row by row, and a row that it will never take is logged and set aside in a file rather than lost
+or retried for ever. One bad row never holds up the others.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from sqlalchemy import Table
+from sqlalchemy import String, Table
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.typing import FilteringBoundLogger
 
@@ -21,8 +23,13 @@ from gateway.ledger.rows import AttemptRow, Row
 from gateway.ledger.tables import attempts, requests
 
 SHIP_SECONDS = 0.2
-ROWS_MAX = 500
+ROWS_MAX = 200
+"""Bounds how long one batch keeps the loop busy: about 25 µs a row."""
+BATCH_SECONDS_MAX = 30.0
 RETRY_SECONDS_MAX = 10.0
+CLOSE_SECONDS = 5.0
+REFUSAL_CLASSES = ("22", "23")
+"""SQLSTATE classes (PostgreSQL 18, appendix A): data exception, integrity constraint violation."""
 
 Values = dict[str, object]
 
@@ -45,6 +52,8 @@ class Shipper:
         self._insert_requests = insert(requests).on_conflict_do_nothing(
             index_elements=["request_id"]
         )
+        self._attempt_columns = _columns(attempts)
+        self._request_columns = _columns(requests)
         self._turn = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
@@ -75,7 +84,9 @@ class Shipper:
                 await self.drain()
                 self._journal.forget_replayed()
                 pause = SHIP_SECONDS
-            except (SQLAlchemyError, OSError) as error:
+            except (
+                Exception
+            ) as error:  # the task's boundary: accounts that stop shipping fill the disk
                 pause = min(RETRY_SECONDS_MAX, pause * 2)
                 self._log.warning(
                     "accounts wait for SQL",
@@ -89,16 +100,23 @@ class Shipper:
             return 0
         try:
             await self._insert(rows)
-        except (IntegrityError, DataError):
+        except (DBAPIError, OverflowError, UnicodeError) as error:
+            if not _is_refusal(error):
+                raise
             for row in rows:
                 await self._insert_or_set_aside(row)
         self._journal.shipped(len(rows))
         return len(rows)
 
     async def _insert(self, rows: Sequence[Row]) -> None:
-        legs = [_attempt_values(row) for row in rows if isinstance(row, AttemptRow)]
-        asked = [_values(row, requests) for row in rows if not isinstance(row, AttemptRow)]
-        async with self._engine.begin() as connection:
+        legs: list[Values] = []
+        asked: list[Values] = []
+        for row in rows:
+            if isinstance(row, AttemptRow):
+                legs.append(_values(row, self._attempt_columns))
+            else:
+                asked.append(_values(row, self._request_columns))
+        async with asyncio.timeout(BATCH_SECONDS_MAX), self._engine.begin() as connection:
             if legs:
                 await connection.execute(self._insert_attempts, legs)
             if asked:
@@ -107,7 +125,9 @@ class Shipper:
     async def _insert_or_set_aside(self, row: Row) -> None:
         try:
             await self._insert([row])
-        except (IntegrityError, DataError) as error:
+        except (DBAPIError, OverflowError, UnicodeError) as error:
+            if not _is_refusal(error):
+                raise
             line = msgspec.json.encode(row) + b"\n"
             await asyncio.to_thread(_append, self._refused, line)
             self._log.error(
@@ -118,12 +138,23 @@ class Shipper:
         """Ship what is left, if SQL takes it; the journal keeps the rest for the next start."""
         if self._task is not None:
             self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
         try:
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(CLOSE_SECONDS):
                 await self.drain()
                 self._journal.forget_replayed()
         except (SQLAlchemyError, OSError, TimeoutError) as error:
             self._log.warning("accounts left in the journal", error=type(error).__name__)
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether it is the row that SQL does not want, rather than SQL that does not work."""
+    if isinstance(error, IntegrityError | DataError | OverflowError | UnicodeError):
+        return True
+    # asyncpg's own words reach us unsorted, with PostgreSQL's code.
+    state = getattr(getattr(error, "orig", None), "sqlstate", None)
+    return isinstance(state, str) and state[:2] in REFUSAL_CLASSES
 
 
 def _append(path: Path, line: bytes) -> None:
@@ -131,13 +162,24 @@ def _append(path: Path, line: bytes) -> None:
         file.write(line)
 
 
-def _attempt_values(row: AttemptRow) -> Values:
-    return _values(row, attempts)
+def _columns(table: Table) -> tuple[tuple[str, int | None], ...]:
+    """Name of each column, and how many characters it holds."""
+    return tuple(
+        (column.name, column.type.length if isinstance(column.type, String) else None)
+        for column in table.columns
+    )
 
 
-def _values(row: Row, table: Table) -> Values:
+def _values(row: Row, columns: tuple[tuple[str, int | None], ...]) -> Values:
     values: Values = {}
-    for name in table.columns.keys():  # noqa: SIM118  # a column collection iterates over columns
+    for name, length_max in columns:
         value: object = getattr(row, name)
-        values[name] = ",".join(value) if isinstance(value, tuple) else value
+        if isinstance(value, tuple):
+            value = ",".join(value)
+        if isinstance(value, str):
+            if "\0" in value:
+                value = value.replace("\0", "\N{REPLACEMENT CHARACTER}")
+            if length_max is not None:
+                value = value[:length_max]
+        values[name] = value
     return values

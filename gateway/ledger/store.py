@@ -9,6 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from gateway.errors import StartError
 
 BUSY_MS = 10_000
+CONNECT_SECONDS = 5.0
+COMMAND_SECONDS = 30.0
+"""A PostgreSQL that takes connections and says nothing is as good as away."""
 
 
 def open_database(url: str) -> AsyncEngine:
@@ -20,7 +23,10 @@ def open_database(url: str) -> AsyncEngine:
         )
     try:
         if scheme == "postgresql+asyncpg":
-            return create_async_engine(url, pool_size=5, max_overflow=5, pool_pre_ping=True)
+            waits = {"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS}
+            return create_async_engine(
+                url, pool_size=5, max_overflow=5, pool_pre_ping=True, connect_args=waits
+            )
         engine = create_async_engine(url)
     except ArgumentError as error:
         raise StartError("`MOEGATE_DATABASE_URL` is not a database URL") from error
@@ -33,10 +39,10 @@ def _tune_sqlite(connection: sqlite3.Connection, record: object) -> None:
     del record
     cursor = connection.cursor()
     for pragma in (
+        f"busy_timeout={BUSY_MS}",  # first: switching the mode has to wait its turn too
         "journal_mode=WAL",
         "synchronous=NORMAL",
         "foreign_keys=ON",
-        f"busy_timeout={BUSY_MS}",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
