@@ -39,6 +39,7 @@ FINISH_REASONS: dict[str, FinishReason] = {
 _BORDER = re.compile(rb"(?:\r\n|\n|\r(?=[^\n]))(?:\r\n|\n|\r(?=[^\n]))")
 """An empty line in any of the three line ends; a CR at the very end waits for its LF."""
 _BORDER_BYTES_MAX = 4
+_ENDED = re.compile(rb"(?:\r\n|\n|\r)(?:\r\n|\n|\r)\Z")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
 _NULL_USAGE = b',"usage":null'
@@ -103,27 +104,17 @@ class ChatPassRelay:
         """See :class:`backends.adapter.StreamRelay`."""
         if self._is_over:
             return b""
-        events = self._split(chunk)
-        if not events:
-            return b""
-        passed: list[bytes] = []
-        try:
-            for event in events:
-                out = self._ordinary(event) or self._event(event)
-                if out:
-                    passed.append(out)
-                if self._is_over:
-                    break
-        except WireError as error:
-            passed.append(self.fail(error.failure))
-        return passed[0] if len(passed) == 1 else b"".join(passed)
+        if not self._rest and (out := self._ordinary(chunk)):
+            return out
+        return self._pass(self._split(chunk))
 
     def finish(self) -> bytes:
         """See :class:`backends.adapter.StreamRelay`."""
         out = b""
-        if not self._is_over and self._rest.strip():
+        rest = self._rest
+        if not self._is_over and rest.strip():
             # Some hosts end with a single line end, or none, after ``[DONE]``.
-            out = self.feed(b"\n\n" if not self._rest.endswith(b"\r") else b"\n\r\n")
+            out = self._pass([rest if _ENDED.search(rest) else rest + b"\n\n"])
         if self._is_over:
             return out
         if len(self._finished) >= self._choices:
@@ -146,6 +137,19 @@ class ChatPassRelay:
         self.outcome.is_complete = False
         self.outcome.failure = failure
         return render_error_event(failure)
+
+    def _pass(self, events: list[bytes]) -> bytes:
+        passed: list[bytes] = []
+        try:
+            for event in events:
+                out = self._ordinary(event) or self._event(event)
+                if out:
+                    passed.append(out)
+                if self._is_over:
+                    break
+        except WireError as error:
+            passed.append(self.fail(error.failure))
+        return passed[0] if len(passed) == 1 else b"".join(passed)
 
     def _split(self, chunk: bytes) -> list[bytes]:
         """The events that ``chunk`` completes, each with the empty line that ends it."""
@@ -185,6 +189,8 @@ class ChatPassRelay:
         elif not event.endswith(self._tail):
             return b""
         delta = event[len(self._head) - 1 : end + 1]
+        if b"\n" in delta or b"\r" in delta:  # Two events, or half of one.
+            return b""
         try:
             _RAW.decode(delta)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
