@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 
-from backends.adapter import Answer, Outbound, StreamRelay
+from backends.adapter import Outbound
 from backends.target import Endpoint, Target
 from backends.wire.anthropic_messages import (
     EventParser,
@@ -12,6 +12,7 @@ from backends.wire.anthropic_messages import (
     render_request,
 )
 from backends.wire.failure import Failure
+from backends.wire.outcome import Answer, StreamRelay
 from backends.wire.prompt import Prompt
 from backends.wire.relay import TranslatingRelay, fold_answer
 

@@ -4,10 +4,11 @@ import time
 from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
-from backends.adapter import Answer, Outbound, StreamRelay
+from backends.adapter import Outbound
 from backends.target import Endpoint, Target
 from backends.wire.failure import Failure
 from backends.wire.gemini import EventParser, parse_answer, read_error, render_request
+from backends.wire.outcome import Answer, StreamRelay
 from backends.wire.prompt import Prompt
 from backends.wire.relay import TranslatingRelay, fold_answer
 

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import orjson
 
-from backends.adapter import Answer, Outbound, StreamRelay
+from backends.adapter import Outbound
 from backends.target import Endpoint, Target
 from backends.wire.events import CallDelta, CallStart, End, Event, Finish, Start, TextDelta
 from backends.wire.failure import Failure, WireError, invalid_request
 from backends.wire.openai_chat import read_error
 from backends.wire.openai_chat.passing import FINISH_REASONS
 from backends.wire.openai_chat.usage import RawUsage, normalise_usage
+from backends.wire.outcome import Answer, StreamRelay
 from backends.wire.prompt import Json, Prompt
 from backends.wire.relay import TranslatingRelay, fold_answer
 from backends.wire.sse import SseReader

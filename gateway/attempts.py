@@ -10,16 +10,17 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from backends.adapter import Outbound, Outcome, ProviderAdapter, StreamRelay
+from backends.adapter import Outbound, ProviderAdapter
 from backends.pricing import price_usage
 from backends.target import Target
 from backends.transport import TransportError, Upstream
 from backends.wire.failure import Failure, WireError
+from backends.wire.outcome import Outcome, StreamRelay
 from backends.wire.usage import NOTHING_USED, Usage
 from backends.wire.verdict import Verdict, digest_body
 from gateway.arrival import Header, Reply
 from gateway.case import Case, Ending
-from gateway.ledger.rows import AttemptRow, AttemptState, day_of
+from gateway.ledger.rows import AttemptRow, AttemptState
 from gateway.reservations import Hold
 from gateway.services import Services
 from policies.facts import Kept
@@ -119,7 +120,7 @@ class Attempts:
             organisation_id=case.principal.organisation_id,
             team_id=case.principal.team_id,
             key_id=case.principal.key_id,
-            day=day_of(case.received_at),
+            day=case.day,
             ordinal=self._ending.attempts + 1,
             target=target.name,
             provider=target.provider,

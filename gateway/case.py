@@ -18,10 +18,12 @@ State = Literal["answered", "cached", "refused", "failed", "interrupted"]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A request that was understood and decided. ``received_at`` is seconds since the epoch."""
+    """A request that was understood and decided. ``received_at`` is seconds since the epoch, ``day``
+    the UTC date that it is booked on."""
 
     request_id: str
     received_at: float
+    day: str
     started: float
     arrival: Arrival
     principal: Principal

@@ -26,6 +26,7 @@ from gateway.facts import (
     segments,
 )
 from gateway.identity import Principal
+from gateway.ledger.rows import day_of
 from gateway.quotes import Sizes, measure, quote
 from gateway.routing import Routing
 from gateway.services import Services
@@ -83,6 +84,7 @@ def decide_case(
     return Case(
         request_id=request_id,
         received_at=now,
+        day=day_of(now),
         started=started,
         arrival=arrival,
         principal=principal,

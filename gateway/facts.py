@@ -123,15 +123,17 @@ def media_of(prompt: Prompt) -> list[Media]:
 
 def needs_of(prompt: Prompt, media: Sequence[Media]) -> frozenset[str]:
     """The capabilities without which a target cannot take the prompt."""
-    needs: set[str] = {f"{item.kind}s" if item.kind != "audio" else "audio" for item in media}
+    needs: set[str] = set()
+    if media:
+        needs = {f"{item.kind}s" if item.kind != "audio" else "audio" for item in media}
+        if any(item.url is not None for item in media):
+            needs.add(MEDIA_URLS)
     if prompt.tools:
         needs.add("tools")
     if prompt.output_schema is not None and prompt.output_schema.schema is not None:
         needs.add("json_schema")
     if prompt.choices > 1:
         needs.add("choices")
-    if any(item.url is not None for item in media):
-        needs.add(MEDIA_URLS)
     return frozenset(needs)
 
 

@@ -2,7 +2,7 @@
 
 from gateway.case import Case, Ending
 from gateway.decision_record import render_decision
-from gateway.ledger.rows import RequestRow, day_of
+from gateway.ledger.rows import RequestRow
 
 
 def request_row(case: Case, ending: Ending, seconds: float) -> RequestRow:
@@ -14,7 +14,7 @@ def request_row(case: Case, ending: Ending, seconds: float) -> RequestRow:
         organisation_id=principal.organisation_id,
         team_id=principal.team_id,
         key_id=principal.key_id,
-        day=day_of(case.received_at),
+        day=case.day,
         received_at=case.received_at,
         format=case.prompt.format,
         request_model=case.prompt.request_model[:200],

@@ -23,7 +23,10 @@ class Settler:
 
     async def settle(self, reservation: Reservation, spent_nanousd: int) -> None:
         """Settle now, or later if the store is down; cancelling the caller does not stop it."""
-        await asyncio.shield(asyncio.ensure_future(self._settle(reservation, spent_nanousd)))
+        if self._admission.settles_at_once:
+            await self._admission.settle(reservation, spent_nanousd)
+        else:
+            await asyncio.shield(asyncio.ensure_future(self._settle(reservation, spent_nanousd)))
 
     async def _settle(self, reservation: Reservation, spent_nanousd: int) -> None:
         try:

@@ -6,11 +6,12 @@ from itertools import cycle
 
 import msgspec
 
-from backends.adapter import Answer, Outbound, StreamRelay
-from backends.gpt import bearer_headers, pass_through
+from backends.adapter import Outbound
+from backends.pass_through import bearer_headers, pass_through
 from backends.target import Endpoint, Target
 from backends.wire.failure import Failure
 from backends.wire.openai_chat import ChatPassRelay, read_answer, read_error
+from backends.wire.outcome import Answer, StreamRelay
 from backends.wire.prompt import Prompt
 
 _PATH = re.compile(r"(?:/[\w.@+-]+){2,}")

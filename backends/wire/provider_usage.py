@@ -6,6 +6,7 @@ from backends.wire.anthropic_messages.usage import RawUsage as ClaudeUsage
 from backends.wire.anthropic_messages.usage import normalise_usage as normalise_claude
 from backends.wire.failure import WireError, invalid_request
 from backends.wire.gemini.answer import parse_usage as parse_gemini
+from backends.wire.openai_chat.usage import OutputDetails, PromptDetails
 from backends.wire.openai_chat.usage import RawUsage as ChatUsage
 from backends.wire.openai_chat.usage import normalise_usage as normalise_chat
 from backends.wire.usage import Usage
@@ -32,11 +33,34 @@ def parse_provider_usage(raw: bytes) -> Usage:
     return usage
 
 
+class _Responses(msgspec.Struct):
+    """OpenAI's newer words (Responses) for what its chat format counts."""
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int | None = None
+    input_tokens_details: PromptDetails | None = None
+    output_tokens_details: OutputDetails | None = None
+
+
+def _from_responses(raw: bytes) -> ChatUsage:
+    said = msgspec.json.decode(raw, type=_Responses)
+    return ChatUsage(
+        prompt_tokens=said.input_tokens,
+        completion_tokens=said.output_tokens,
+        total_tokens=said.total_tokens,
+        prompt_tokens_details=said.input_tokens_details,
+        completion_tokens_details=said.output_tokens_details,
+    )
+
+
 def _parse(raw: bytes, known: frozenset[str]) -> Usage | None:
     if "promptTokenCount" in known:
         return parse_gemini(raw)
     if "prompt_tokens" in known:
         return normalise_chat(msgspec.json.decode(raw, type=ChatUsage))
+    if known & {"input_tokens_details", "output_tokens_details"}:
+        return normalise_chat(_from_responses(raw))
     if known & {"cache_creation_input_tokens", "cache_read_input_tokens", "cache_creation"}:
         return normalise_claude(msgspec.json.decode(raw, type=ClaudeUsage))
     if known <= set(Usage.__struct_fields__):

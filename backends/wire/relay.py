@@ -6,7 +6,6 @@ format's error event, once, and nothing comes after it.
 
 from typing import Protocol
 
-from backends.adapter import Answer, Outcome
 from backends.wire.events import (
     CallDelta,
     CallStart,
@@ -20,6 +19,7 @@ from backends.wire.events import (
 )
 from backends.wire.failure import Failure, WireError
 from backends.wire.openai_chat import ChatRenderer, render_answer, render_error_event
+from backends.wire.outcome import Answer, Outcome
 from backends.wire.prompt import Prompt
 from backends.wire.usage import Usage
 
@@ -41,7 +41,7 @@ class EventParser(Protocol):
 
 
 class TranslatingRelay:
-    """One streamed answer; see :class:`backends.adapter.StreamRelay`."""
+    """One streamed answer; see :class:`backends.wire.outcome.StreamRelay`."""
 
     def __init__(self, parser: EventParser, prompt: Prompt) -> None:
         self.outcome = Outcome()
@@ -50,7 +50,7 @@ class TranslatingRelay:
         self._is_over = False
 
     def feed(self, chunk: bytes) -> bytes:
-        """See :class:`backends.adapter.StreamRelay`."""
+        """See :class:`backends.wire.outcome.StreamRelay`."""
         if self._is_over:
             return b""
         out = self._take(self._parser.feed(chunk))
@@ -59,7 +59,7 @@ class TranslatingRelay:
         return out
 
     def finish(self) -> bytes:
-        """See :class:`backends.adapter.StreamRelay`."""
+        """See :class:`backends.wire.outcome.StreamRelay`."""
         if self._is_over:
             return b""
         try:
@@ -72,7 +72,7 @@ class TranslatingRelay:
         return out
 
     def fail(self, failure: Failure) -> bytes:
-        """See :class:`backends.adapter.StreamRelay`."""
+        """See :class:`backends.wire.outcome.StreamRelay`."""
         self._is_over = True
         self.outcome.is_complete = False
         self.outcome.failure = failure

@@ -20,6 +20,8 @@ class _Account:
 class MemoryAdmission:
     """Budgets and rates of one process. ``find_cached`` answers from the in-process cache."""
 
+    settles_at_once = True
+
     def __init__(self, seed: Seed, find_cached: Callable[[bytes, float], bytes | None]) -> None:
         self._seed = seed
         self._find_cached = find_cached

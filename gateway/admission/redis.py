@@ -36,6 +36,8 @@ class _Script(Protocol):
 class RedisAdmission:
     """Budgets and rates shared by every process that uses the same Redis."""
 
+    settles_at_once = False
+
     def __init__(self, client: Redis, seed: Seed) -> None:
         self._client = client
         self._seed = seed

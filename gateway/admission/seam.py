@@ -75,6 +75,9 @@ Seed = Callable[[Sequence[str]], Awaitable[dict[str, int]]]
 class Admission(Protocol):
     """Reserve before, settle after."""
 
+    settles_at_once: bool
+    """Whether :meth:`settle` never waits, so that nothing can come between its steps."""
+
     async def admit(self, ask: Ask) -> Grant | Denied:
         """Check every limit, reserve in all or in none, look the cache up. Raises AdmissionDown."""
         ...

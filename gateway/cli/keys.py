@@ -1,8 +1,10 @@
 """``moegate keys``: create, list, revoke."""
 
+import re
 from dataclasses import asdict
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
@@ -104,10 +106,9 @@ def revoke(
 
 def parse_usd(text: str) -> int:
     """Dollars as exact nano-dollars. Raises ``StartError`` for what is not an amount."""
-    try:
-        nanousd = Decimal(text) * 10**9
-    except InvalidOperation:
-        raise StartError(f"`{text}` is not an amount in USD, such as 12.50") from None
-    if not nanousd.is_finite() or nanousd != nanousd.to_integral_value():
-        raise StartError(f"`{text}` is finer than a nano-dollar, or not finite")
-    return int(nanousd)
+    if re.fullmatch(r"\d{1,12}(\.\d{1,30})?", text, re.ASCII) is None:
+        raise StartError(f"`{text}` is not an amount in USD, such as 12.50")
+    nanousd = Fraction(text) * 10**9
+    if nanousd.denominator != 1:
+        raise StartError(f"`{text}` is finer than a nano-dollar, in which budgets are counted")
+    return nanousd.numerator

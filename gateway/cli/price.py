@@ -13,20 +13,32 @@ from backends.pricing import UnknownPrice, price_usage
 from backends.target import Target
 from backends.wire.failure import WireError
 from backends.wire.provider_usage import parse_provider_usage
-from gateway.cli.catalogue import every_target
+from gateway.cli.catalogue import format_rate, read_everything
 from gateway.clock import Clock
 from gateway.errors import StartError
+from gateway.settings import nearest
 
 
 def price(
-    model: Annotated[str, typer.Option(help="Model or target.")],
-    usage: Annotated[str, typer.Option(help="File with a provider's usage object; - for stdin.")],
+    model: Annotated[str, typer.Option(help="Target, model or alias.")],
+    usage: Annotated[
+        str,
+        typer.Option(
+            help="File with a usage object of OpenAI, Anthropic, Gemini or moegate, or an answer that "
+            "holds one; - for stdin."
+        ),
+    ],
     provider: Annotated[str | None, typer.Option(help="Where, if several serve it.")] = None,
-    at: Annotated[str | None, typer.Option(help="When (ISO 8601, UTC); now if absent.")] = None,
+    at: Annotated[
+        str | None, typer.Option(help="When (ISO 8601; without a zone it is UTC); now if absent.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="Configuration file (YAML).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
 ) -> None:
-    """What a usage costs at a target, in nano-dollars, with every line."""
+    """What a usage costs at a target, exactly, with every line of the bill.
+
+    The sum of all lines is rounded once, half up, to whole nano-dollars. An unknown price is an error.
+    """
     target = _find(config, model, provider)
     moment = _parse_time(at)
     try:
@@ -41,23 +53,19 @@ def price(
         return
     for line in cost.lines:
         typer.echo(
-            f"{line.name:<16} {line.tokens:>12} tokens at {line.nanousd_per_mtok / 1e9:g} USD/Mtok"
+            f"{line.name:<16} {line.tokens:>12} tokens at {format_rate(line.nanousd_per_mtok)} USD/Mtok"
         )
     typer.echo(f"{target.name}: {cost.nanousd // 10**9}.{cost.nanousd % 10**9:09d} USD")
 
 
 def _find(config: Path | None, model: str, provider: str | None) -> Target:
-    found = [
-        target
-        for target in every_target(config)
-        if model in (target.name, target.model, *target.aliases)
-        and provider in (None, target.provider)
-    ]
+    known = read_everything(config)
+    found = [one for one in known.find(model) if provider in (None, one.provider)]
     if not found:
         where = f" at `{provider}`" if provider else ""
-        raise StartError(
-            f"the catalogue has no model `{model}`{where}; see `moegate catalogue --all`"
-        )
+        names = [word for one in known.targets for word in (one.name, one.model, *one.aliases)]
+        hint = nearest(model, tuple(names)) or "; see `moegate catalogue --all`"
+        raise StartError(f"the catalogue has no model `{model}`{where}{hint}")
     if len(found) > 1:
         names = ", ".join(target.name for target in found)
         raise StartError(f"`{model}` is served as {names}; name one, or give --provider")

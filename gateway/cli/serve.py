@@ -39,34 +39,31 @@ def serve(
         # A file of one's own is brought up to date at once; a shared database only by `moegate init`.
         prepared = asyncio.run(prepare(settings))
     greet = _greeting(settings, prepared, as_json=as_json)
-    if settings.workers > 1:
-        if config is not None:
-            os.environ["MOEGATE_CONFIG"] = str(config.absolute())
-        uvicorn.run("gateway.cli.serve:make_worker", factory=True, **_options(settings))
-        return
-    uvicorn.run(Gateway(settings, greet), **_options(settings))
+    if settings.workers > 1 and config is not None:
+        # Workers are fresh processes that read their settings anew.
+        os.environ["MOEGATE_CONFIG"] = str(config.absolute())
+    uvicorn.run(
+        Gateway(settings, greet) if settings.workers == 1 else "gateway.cli.serve:make_worker",
+        factory=settings.workers > 1,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
 
 
 def make_worker() -> Gateway:
     """The application of one worker process, from the environment it inherited."""
     return Gateway(read_settings(None, {}))
-
-
-def _options(settings: Settings) -> dict[str, object]:
-    return {
-        "host": settings.host,
-        "port": settings.port,
-        "workers": settings.workers,
-        "loop": "uvloop",
-        "http": "httptools",
-        "lifespan": "on",
-        "access_log": False,
-        "log_level": "warning",
-        "server_header": False,
-        "backlog": BACKLOG,
-        "timeout_keep_alive": KEEP_ALIVE_SECONDS,
-        "timeout_graceful_shutdown": GRACE_SECONDS,
-    }
 
 
 def _greeting(

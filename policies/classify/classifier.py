@@ -85,7 +85,7 @@ class Classifier:
     def _look_up(self, text: str) -> _Hits:
         if len(text) < MEMO_BYTES_MIN:
             return self._scan(text)
-        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
         hits = self._memo.get(digest)
         if hits is None:
             hits = self._scan(text)

@@ -84,7 +84,7 @@ def test_stream_that_fails_before_its_first_byte_moves_on(scene: Scene) -> None:
 def test_cut_stream_ends_in_a_typed_error(scene: Scene) -> None:
     """After the first byte a cut, a reset and broken JSON are told, and no finish is made up."""
     broken = Scripted(
-        chunks=(*chat_stream(("a",)).chunks[:2], b"data: {broken\n\n"), is_stream=True
+        chunks=(*chat_stream(("a",)).chunks[:2], b"data: {broken\n\n"), is_stream=True, pause=0.05
     )
     for scripted in (
         chat_stream(("a", "b"), has_end=False, fault="cut", pause=0.05),

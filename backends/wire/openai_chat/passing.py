@@ -11,11 +11,11 @@ import re
 
 import msgspec
 
-from backends.adapter import Answer, Outcome
 from backends.wire.events import FinishReason
 from backends.wire.failure import Failure, WireError
 from backends.wire.openai_chat.errors import ErrorBody, describe_stream_error, render_error_event
 from backends.wire.openai_chat.usage import RawUsage, normalise_usage
+from backends.wire.outcome import Answer, Outcome
 from backends.wire.prompt import Prompt
 
 EVENT_BYTES_MAX = 16 * 1024 * 1024
@@ -85,7 +85,7 @@ _RAW = msgspec.json.Decoder(msgspec.Raw)
 
 
 class ChatPassRelay:
-    """One streamed answer; see :class:`backends.adapter.StreamRelay`."""
+    """One streamed answer; see :class:`backends.wire.outcome.StreamRelay`."""
 
     def __init__(self, prompt: Prompt) -> None:
         self.outcome = Outcome()
@@ -101,7 +101,7 @@ class ChatPassRelay:
         self._is_padded = False
 
     def feed(self, chunk: bytes) -> bytes:
-        """See :class:`backends.adapter.StreamRelay`."""
+        """See :class:`backends.wire.outcome.StreamRelay`."""
         if self._is_over:
             return b""
         if not self._rest and (out := self._ordinary(chunk)):
@@ -109,7 +109,7 @@ class ChatPassRelay:
         return self._pass(self._split(chunk))
 
     def finish(self) -> bytes:
-        """See :class:`backends.adapter.StreamRelay`."""
+        """See :class:`backends.wire.outcome.StreamRelay`."""
         out = b""
         rest = self._rest
         if not self._is_over and rest.strip():
@@ -132,7 +132,7 @@ class ChatPassRelay:
         )
 
     def fail(self, failure: Failure) -> bytes:
-        """See :class:`backends.adapter.StreamRelay`."""
+        """See :class:`backends.wire.outcome.StreamRelay`."""
         self._is_over = True
         self.outcome.is_complete = False
         self.outcome.failure = failure

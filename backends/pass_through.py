@@ -1,0 +1,58 @@
+"""The client's own bytes for a host of the same format: what OpenAI, its relatives and SGLang share."""
+
+from collections.abc import Mapping
+
+from backends.adapter import Outbound
+from backends.target import Endpoint, Target
+from backends.wire.failure import invalid_request
+from backends.wire.openai_chat import patch_request
+from backends.wire.prompt import Prompt
+
+NOT_TAKEN: Mapping[str, frozenset[str]] = {
+    "openai": frozenset({"top_k"}),
+    "mistral": frozenset({"user", "metadata", "store", "logit_bias", "top_k"}),
+    "groq": frozenset({"logit_bias", "top_k", "store", "metadata"}),
+}
+"""Members that a host answers with an error; they are left out and listed."""
+
+CAP_NAMES: Mapping[str, str] = {
+    "openai": "max_completion_tokens",
+    "groq": "max_completion_tokens",
+    "cerebras": "max_completion_tokens",
+}
+"""What a host calls the output cap; the others know ``max_tokens`` only."""
+
+
+def pass_through(
+    prompt: Prompt,
+    target: Target,
+    output_cap: int | None,
+    url: str,
+    headers: tuple[tuple[str, str], ...],
+) -> Outbound:
+    """The client's own bytes for a host of the same format. Raises ``WireError``."""
+    if prompt.format != "openai-chat":
+        raise invalid_request(f"`{target.name}` cannot be asked in the format {prompt.format}")
+    strip = NOT_TAKEN.get(target.provider, frozenset())
+    body = patch_request(
+        prompt,
+        model=target.model,
+        output_cap=output_cap,
+        ask_usage=prompt.is_stream,
+        strip=strip,
+        cap_name=CAP_NAMES.get(target.provider, "max_tokens"),
+    )
+    dropped = tuple(sorted(name for name in strip if _is_sent(prompt, name))) if strip else ()
+    return Outbound(target.name, url, headers, body, prompt.is_stream, dropped)
+
+
+def _is_sent(prompt: Prompt, name: str) -> bool:
+    return name in prompt.unknown or (name == "top_k" and prompt.sampling.top_k is not None)
+
+
+def bearer_headers(endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
+    """Headers of a JSON request with the endpoint's key as a bearer token."""
+    headers = [("content-type", "application/json"), *endpoint.extra_headers]
+    if endpoint.credential is not None:
+        headers.append(("authorization", f"Bearer {endpoint.credential.reveal()}"))
+    return tuple(headers)
