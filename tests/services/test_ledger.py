@@ -9,6 +9,7 @@ import msgspec
 import pytest
 import structlog
 from sqlalchemy import func, select, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from gateway.identity import NewKey, create_key
@@ -180,7 +181,8 @@ async def test_accounts_wait_for_sql_and_arrive_once(
     await shipper.start()
     for number in range(450):
         end(journal, attempt(f"a{number}", "settled", 1))
-    await asyncio.sleep(0)
+    with pytest.raises(SQLAlchemyError):
+        await shipper.drain()
     assert journal.unshipped == 450
     async with engine.begin() as connection:
         await connection.execute(text("ALTER TABLE away RENAME TO attempts"))
