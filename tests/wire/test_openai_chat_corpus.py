@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from backends.adapter import Outcome
 from backends.wire.failure import Failure, WireError
 from backends.wire.openai_chat import (
     ChatPassRelay,
@@ -19,6 +18,7 @@ from backends.wire.openai_chat import (
     read_answer,
     read_error,
 )
+from backends.wire.outcome import Outcome
 from backends.wire.prompt import Prompt
 
 Exchange = dict[str, Any]

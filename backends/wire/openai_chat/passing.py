@@ -174,7 +174,7 @@ class ChatPassRelay:
         """What goes to the client of a known event with another delta; nothing for any other event.
 
         Head and tail were taken from an event that was read in full: together with a delta that is one
-        JSON value they are the same JSON again, with no finish, usage or error.
+        JSON object they are sound again and say the same but for the delta.
         """
         if not event.startswith(self._head):
             return b""
@@ -242,11 +242,9 @@ class ChatPassRelay:
             outcome.usage = normalise_usage(usage) or outcome.usage
 
     def _learn(self, chunk: _Chunk, event: bytes) -> None:
-        """Keep what stands around the delta of an ordinary event, to know the next ones by."""
+        """Keep what stands around the delta of an event, to know the next ones by."""
         choices = chunk.choices
-        if chunk.usage is not None or chunk.x_groq is not None:
-            return
-        if choices is None or len(choices) != 1 or choices[0].finish_reason:
+        if choices is None or len(choices) != 1:
             return
         delta = bytes(choices[0].delta)
         is_plain = event.startswith(b"data: {") and event.find(b"\n") == len(event) - 2

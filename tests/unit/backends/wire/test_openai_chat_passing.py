@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.adapter import Outcome
 from backends.wire.failure import Failure, WireError
 from backends.wire.openai_chat import ChatPassRelay, parse_request, read_answer, read_error
 from backends.wire.openai_chat.usage import RawUsage, normalise_usage
+from backends.wire.outcome import Outcome
 from backends.wire.prompt import Prompt
 from backends.wire.usage import Usage
 
@@ -217,6 +217,8 @@ BROKEN = {
     "cut JSON": said({"content": "xyz"})[:60] + b"\n\n",
     "cut in the delta": said({"content": "xyz"}).replace(b'xyz"', b"xyz"),
     "a brace too many": said({"content": "xyz"}).replace(b"xyz", b'"}xyz'),
+    "a line end in the delta": said({"content": "xyz"}).replace(b'"xyz"', b'\r"xyz"'),
+    "an empty line in the delta": said({"content": "xyz"}).replace(b'"xyz"', b'\n\n"xyz"'),
     "a list": b"data: [1]\n\n",
     "words": b"data: internal server error\n\n",
     "wrong types": b'data: {"choices": 5}\n\n',
@@ -234,6 +236,42 @@ def test_a_broken_event_ends_the_stream_in_an_error(name: str, before: int) -> N
     assert error_in(out)["message"] == "the provider's answer is broken"
     assert outcome.failure is not None
     assert run(b"".join(sound) + BROKEN[name] + DONE)[0] == out
+
+
+def test_a_frame_around_the_wrong_delta_is_not_learned() -> None:
+    """A member of the same name elsewhere, in a text even: what does not read as JSON does not pass."""
+    sound = event(note={"delta": "{}"}, choices=[{"index": 0, "delta": {}}])
+    broken = sound.replace(b'"{}"', b'"{"x":1}"')
+    out, outcome = run(sound, broken)
+    assert outcome.failure is not None
+    assert out.startswith(sound + b'data: {"error"')
+
+
+def test_broken_padding_does_not_pass() -> None:
+    """A quote that is escaped does not end it."""
+    out, outcome = run(*PADDED[:2], PADDED[1].replace(b'"Xp"', b'"Xp\\"'))
+    assert outcome.failure is not None
+    assert out.startswith(b"".join(PADDED[:2]) + b'data: {"error"')
+
+
+def test_nulls_that_announce_usage_are_held_back_wherever_they_stand() -> None:
+    """Also before the choices, where every event of the stream has them."""
+    events = [said({"content": text}) for text in ("a", "b", "c")]
+    announced = [one.replace(b',"choices"', b',"usage":null,"choices"') for one in events]
+    out, _ = run(*announced, DONE, asked=prompt(wants_usage=False))
+    assert out == b"".join(events) + DONE
+
+
+def test_usage_in_every_event_is_read_to_the_last() -> None:
+    """Some hosts count as they go; the last count holds."""
+    events = [
+        said({"content": "x"}, usage={**COUNTS, "completion_tokens": count})
+        for count in (1, 1, 2, 4)
+    ]
+    out, outcome = run(*events, said({}, "stop"), DONE)
+    assert out == b"".join(events) + said({}, "stop") + DONE
+    assert outcome.usage is not None
+    assert outcome.usage.output_tokens == 4
 
 
 IN_STREAM = {
