@@ -101,8 +101,10 @@ async def load_until_killed(environ: dict[str, str], seen: Seen, dice: random.Ra
         asking = [asyncio.create_task(ask_on(client, seen, dice)) for _ in range(CLIENTS)]
         before = len(seen.whole)
         async with asyncio.timeout(30):
-            while len(seen.whole) < before + 20 and not any(one.done() for one in asking):  # noqa: ASYNC110  # a count, no event
-                await asyncio.sleep(0.01)  # the count has no event to wait on
+            while len(seen.whole) < before + 20 and not any(
+                one.done() for one in asking
+            ):  # a count, no event
+                await asyncio.sleep(0.01)
         await asyncio.sleep(dice.random() * 0.1)
         await asyncio.to_thread(end, process, signal.SIGKILL)
         await asyncio.gather(*asking)
