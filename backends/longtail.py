@@ -85,8 +85,8 @@ class LongtailAdapter:
         if self._litellm is None:
             os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
             litellm = importlib.import_module("litellm")
-            litellm.telemetry = False
-            litellm.suppress_debug_info = True
+            vars(litellm)["telemetry"] = False
+            vars(litellm)["suppress_debug_info"] = True
             self._litellm = litellm
 
     def prepare(self, prompt: Prompt, target: Target, output_cap: int | None) -> Outbound:
@@ -304,7 +304,7 @@ def _dump(value: object) -> dict[str, Json]:
     """LiteLLM's answer objects (pydantic) or plain mappings as JSON values."""
     dump = getattr(value, "model_dump", None)
     plain = dump(exclude_none=True) if callable(dump) else value
-    return cast("dict[str, Json]", dict(cast("Mapping[str, Json]", plain)))
+    return dict(cast("Mapping[str, Json]", plain))
 
 
 def _as_list(value: Json) -> Json:

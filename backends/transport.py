@@ -113,6 +113,7 @@ class _Body(aiohttp.payload.Payload):
         self, writer: AbstractStreamWriter, content_length: int | None
     ) -> None:
         """The whole body: its length is what ``content-length`` says."""
+        del content_length
         await self.write(writer)
 
     async def close(self) -> None:

@@ -6,7 +6,7 @@ in the opposite order, the journal is shipped last.
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from redis.asyncio import Redis
@@ -89,7 +89,7 @@ class Gateway:
 
 
 @asynccontextmanager
-async def open_gateway(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Runtime]:
+async def open_gateway(settings: Settings, clock: Clock | None = None) -> AsyncGenerator[Runtime]:
     """A running gateway for as long as the context lasts. Raises ``StartError``."""
     clock = clock or Clock()
     async with AsyncExitStack() as stack:
@@ -145,11 +145,15 @@ async def open_gateway(settings: Settings, clock: Clock | None = None) -> AsyncI
         follow = asyncio.create_task(world.follow(routing))
         stack.callback(follow.cancel)
         ping = _pinger(redis) if redis is not None else None
-        # What stands now lives as long as the process: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(GC_THRESHOLD)
+        _settle_memory()
         yield Runtime(services, engine, ping, clock.now())
+
+
+def _settle_memory() -> None:
+    """What stands now lives as long as the process: the collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
 
 
 async def _find_policy(engine: AsyncEngine) -> StoredPolicy:

@@ -48,7 +48,7 @@ def measure(prompt: Prompt, segments: Sequence[Segment], media: Sequence[Media])
     inline = sum(len(item.data) for item in media if item.data)
     text_bytes = max(0, len(prompt.raw) - inline)
     characters = sum(len(segment.text) for segment in segments)
-    images = sum(1 for item in media)
+    images = len(media)
     return Sizes(
         input_tokens_max=input_tokens_bound(
             text_bytes, messages=len(prompt.messages), tools=len(prompt.tools)

@@ -24,9 +24,7 @@ T = TypeVar("T")
 
 def _option(default: T, env: str, help_text: str, unit: str = "") -> T:
     metadata = {"env": env, "help": help_text, "unit": unit}
-    return cast(
-        "T", field(default=default, metadata=metadata)
-    )  # a dataclass field stands for its default
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +294,7 @@ def _to_bool(name: str, value: object, where: str) -> bool:
 def _to_number(name: str, value: object, where: str, kind: type[int] | type[float]) -> int | float:
     try:
         if isinstance(value, bool):
-            raise ValueError
+            raise ValueError  # noqa: TRY004  # caught below, with the text that is no number
         number = kind(str(value))
     except ValueError:
         word = "a whole number" if kind is int else "a number"

@@ -5,7 +5,7 @@ Spoken to over HTTP like any worker, so that the first request of a newcomer goe
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ class RunningSimulator:
 
 
 @contextmanager
-def run_simulator() -> Iterator[RunningSimulator]:
+def run_simulator() -> Generator[RunningSimulator]:
     """A simulator for as long as the context lasts."""
     settings = SimulatorSettings()
     listener = socket.socket()

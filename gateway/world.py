@@ -6,7 +6,7 @@ followed without a restart; the simulator is named as one everywhere.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -99,7 +99,7 @@ class World:
 @asynccontextmanager
 async def open_world(
     settings: Settings, transport: Transport, log: FilteringBoundLogger
-) -> AsyncIterator[World]:
+) -> AsyncGenerator[World]:
     """The world as it is now; starts the simulator if nothing else is there, or if it is wanted."""
     async with AsyncExitStack() as stack:
         world = World(settings, transport, log)
@@ -147,6 +147,7 @@ def merge_groups(groups: list[SelfHosted]) -> list[SelfHosted]:
         known = merged.get(key)
         if known is not None:
             urls = tuple(dict.fromkeys((*known.base_urls, *group.base_urls)))
-            group = SelfHosted(known.name, known.engine, urls, known.models)
-        merged[key] = group
+            merged[key] = SelfHosted(known.name, known.engine, urls, known.models)
+        else:
+            merged[key] = group
     return list(merged.values())

@@ -1,6 +1,7 @@
 """Try a document before it is in force: does it fit the catalogue, do its examples come out."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from policies.classify import Classifier
 from policies.compile import CompiledPolicy, compile_policy
@@ -12,6 +13,11 @@ EXAMPLE_COST_NANOUSD = 1_000_000
 
 # An example is about the rules, not about what happens to be switched on here: without a target on one
 # side of the boundary it could not tell whether that side is struck.
+PLACES: tuple[tuple[Literal["self_hosted", "external"], str], ...] = (
+    ("self_hosted", "home"),
+    ("external", "us"),
+    ("external", "eu"),
+)
 STAND_INS = tuple(
     TargetFacts(
         name=f"example/{boundary}-{region}",
@@ -28,7 +34,7 @@ STAND_INS = tuple(
         retention_days=0,
         trains_on_inputs=False,
     )
-    for boundary, region in (("self_hosted", "home"), ("external", "us"), ("external", "eu"))
+    for boundary, region in PLACES
 )
 
 

@@ -5,9 +5,10 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -35,7 +36,7 @@ class RunningGateway:
     runtime: Runtime
     client: httpx.Client
 
-    def chat(self, body: dict[str, object], **headers: str) -> httpx.Response:
+    def chat(self, body: Mapping[str, object], **headers: str) -> httpx.Response:
         """One chat request with the admin key."""
         sent = {"authorization": f"Bearer {self.key}"}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
@@ -64,11 +65,11 @@ class RunningGateway:
 
         return asyncio.run(make())
 
-    def rows(self, table: str) -> list[dict[str, object]]:
+    def rows(self, table: str) -> list[dict[str, Any]]:
         """The rows of a table, once everything that is journalled is in it."""
         from sqlalchemy import text
 
-        async def read() -> list[dict[str, object]]:
+        async def read() -> list[dict[str, Any]]:
             engine = open_database(self.settings.database_url)
             try:
                 async with engine.connect() as connection:
@@ -102,7 +103,7 @@ def make_settings(home: Path, environ: dict[str, str]) -> Settings:
 
 
 @contextlib.contextmanager
-def running_gateway(home: Path, environ: dict[str, str]) -> Iterator[RunningGateway]:
+def running_gateway(home: Path, environ: dict[str, str]) -> Generator[RunningGateway]:
     """A gateway for as long as the context lasts."""
     settings = make_settings(home, environ)
     prepared = asyncio.run(prepare(settings))
@@ -148,8 +149,11 @@ def two_sided(outside: Upstream, home: Upstream) -> dict[str, str]:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
+def scene(tmp_path: Path) -> Generator[Scene]:
     """A fresh gateway between two fresh hosts."""
-    with running_upstream() as outside, running_upstream() as home:
-        with running_gateway(tmp_path / "home", two_sided(outside, home)) as gateway:
-            yield Scene(gateway, outside, home)
+    with (
+        running_upstream() as outside,
+        running_upstream() as home,
+        running_gateway(tmp_path / "home", two_sided(outside, home)) as gateway,
+    ):
+        yield Scene(gateway, outside, home)

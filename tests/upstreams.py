@@ -9,7 +9,7 @@ import json
 import struct
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -235,7 +235,7 @@ def chat_stream(
 
 
 @contextlib.contextmanager
-def running_upstream() -> Iterator[Upstream]:
+def running_upstream() -> Generator[Upstream]:
     """A host for as long as the context lasts."""
     host = Upstream()
     host.start()

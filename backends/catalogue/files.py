@@ -8,6 +8,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from fnmatch import fnmatchcase
+from fractions import Fraction
 from importlib.resources import files
 from itertools import pairwise
 from typing import Annotated, TypeVar
@@ -20,6 +21,9 @@ from backends.target import Adapter, Capability, Price, Rates, Tier
 from backends.wire.prompt import WireFormat
 
 NANO = 10**9
+PLACES_MAX = 9
+USD_PER_MTOK_MAX = 10**6
+"""A dollar a token: what is dearer is a mistake in the unit."""
 IMAGE_TOKENS_UNKNOWN = 16_384
 """The most that one image is to a model that does not say: the upper end of Qwen2-VL's default range (its
 model card), the largest among the open ones that we know."""
@@ -183,17 +187,23 @@ def _rates(data: PriceData, where: str, factor: str | None) -> Rates:
 
 
 def nanousd_per_mtok(usd: str | float, where: str, factor: str | None = None) -> int:
-    """USD per million tokens as exact nano-dollars per million tokens. Raises :class:`CatalogueError`."""
+    """USD per million tokens as exact nano-dollars per million tokens, at most a million USD.
+
+    Raises :class:`CatalogueError`.
+    """
     try:
-        nanousd = Decimal(str(usd)) * NANO * Decimal(factor or 1)
-        whole = int(nanousd)
-    except (InvalidOperation, ValueError, OverflowError):
-        raise CatalogueError(f"`{usd}` in {where} is no price in USD per million tokens") from None
-    if whole != nanousd or whole < 0:
-        raise CatalogueError(
-            f"the price `{usd}` in {where} is negative or finer than a nano-dollar"
-        )
-    return whole
+        value = Decimal(str(usd))
+        is_price = 0 <= value <= USD_PER_MTOK_MAX
+    except InvalidOperation:
+        is_price, value = False, Decimal(0)
+    if not is_price:
+        raise CatalogueError(f"`{str(usd)[:40]}` in {where} is no price in USD per million tokens")
+    # Fractions of numbers far below the finest price would fill the memory: they are not made.
+    is_tiny = value != 0 and value.adjusted() < -PLACES_MAX
+    exact = Fraction(0 if is_tiny else value) * NANO * Fraction(factor or 1)
+    if is_tiny or exact.denominator != 1:
+        raise CatalogueError(f"the price `{str(usd)[:40]}` in {where} is finer than a nano-dollar")
+    return exact.numerator
 
 
 def near(name: str, known: Iterable[str]) -> str:

@@ -79,7 +79,7 @@ async def discover_named(
 async def discover_local(get: Get, taken: Sequence[str] = ()) -> list[SelfHosted]:
     """Servers listening on this machine, except at the origins in ``taken``."""
     origins = {_origin(url) for url in taken}
-    candidates = [
+    candidates: list[tuple[Engine, str]] = [
         (engine, f"http://127.0.0.1:{port}")
         for engine, port in LOCAL_PORTS
         if f"http://127.0.0.1:{port}" not in origins and f"http://localhost:{port}" not in origins

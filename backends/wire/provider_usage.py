@@ -63,7 +63,7 @@ def _parse(raw: bytes, known: frozenset[str]) -> Usage | None:
         return normalise_chat(_from_responses(raw))
     if known & {"cache_creation_input_tokens", "cache_read_input_tokens", "cache_creation"}:
         return normalise_claude(msgspec.json.decode(raw, type=ClaudeUsage))
-    if known <= set(Usage.__struct_fields__):
+    if known & {"input_tokens", "output_tokens"} and known <= set(Usage.__struct_fields__):
         return msgspec.json.decode(raw, type=Usage)
     if "input_tokens" in known:
         return normalise_claude(msgspec.json.decode(raw, type=ClaudeUsage))

@@ -142,7 +142,7 @@ def explain_command(
     if (request_id is None) == (request is None):
         raise typer.BadParameter("give a request id, or a file with --request")
     if request is not None:
-        record = asyncio.run(_decide_now(settings, request, data_class))
+        record = asyncio.run(_decide_now(settings, _read_request(request), data_class))
     else:
         record = asyncio.run(_read_record(settings, request_id or ""))
     if as_json:
@@ -151,7 +151,7 @@ def explain_command(
     typer.echo(explain(record.decision, record.facts))
 
 
-async def _decide_now(settings: Settings, request: Path, data_class: str | None) -> DecisionRecord:
+async def _decide_now(settings: Settings, raw: bytes, data_class: str | None) -> DecisionRecord:
     engine = open_database(settings.database_url)
     try:
         active = await find_active(engine)
@@ -161,11 +161,14 @@ async def _decide_now(settings: Settings, request: Path, data_class: str | None)
         await engine.dispose()
     if active is None:
         raise StartError("no policy is in force: run `moegate init`")
-    try:
-        raw = request.read_bytes()
-    except OSError as error:
-        raise StartError(f"cannot read `{request}`: {error.strerror}") from error
     return dry_run(read_catalogue(settings), active.parse(), raw, data_class, Clock().now())
+
+
+def _read_request(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StartError(f"cannot read `{path}`: {error.strerror}") from error
 
 
 async def _read_record(settings: Settings, request_id: str) -> DecisionRecord:

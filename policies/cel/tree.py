@@ -107,6 +107,9 @@ class Size:
 
 Tree = Constant | Name | Items | Not | Both | Either | Compare | In | Test | Choice | Size
 
+Branch = lark.Tree[lark.Token]
+Node = Branch | lark.Token
+
 OPERATORS: dict[str, Comparison] = {
     "relation_eq": "==",
     "relation_ne": "!=",
@@ -134,11 +137,11 @@ def parse(text: str) -> Tree:
     return _convert(parsed)
 
 
-def _children(node: lark.Tree) -> "list[lark.Tree | lark.Token]":
-    return cast("list[lark.Tree | lark.Token]", node.children)  # lark types them as Any
+def _children(node: Branch) -> list[Node]:
+    return cast(list[Node], node.children)  # lark types them as Any
 
 
-def _convert(node: "lark.Tree | lark.Token") -> Tree:
+def _convert(node: Node) -> Tree:
     if isinstance(node, lark.Token):
         raise _unsupported(node)
     children = _children(node)
@@ -168,7 +171,7 @@ def _convert(node: "lark.Tree | lark.Token") -> Tree:
     raise _unsupported(node)
 
 
-def _relation(children: "list[lark.Tree | lark.Token]") -> Tree:
+def _relation(children: list[Node]) -> Tree:
     half, right = children
     if isinstance(half, lark.Token):
         raise _unsupported(half)
@@ -181,7 +184,7 @@ def _relation(children: "list[lark.Tree | lark.Token]") -> Tree:
     raise _unsupported(half)
 
 
-def _unary(children: "list[lark.Tree | lark.Token]") -> Tree:
+def _unary(children: list[Node]) -> Tree:
     sign, operand = children
     if isinstance(sign, lark.Tree) and str(sign.data) == "unary_not":
         return Not(_convert(operand))
@@ -197,7 +200,7 @@ def _unary(children: "list[lark.Tree | lark.Token]") -> Tree:
     raise _unsupported(sign)
 
 
-def _items(children: "list[lark.Tree | lark.Token]") -> Items:
+def _items(children: list[Node]) -> Items:
     items: list[Constant] = []
     inner = _children(children[0]) if children and isinstance(children[0], lark.Tree) else []
     for child in inner:
@@ -208,12 +211,12 @@ def _items(children: "list[lark.Tree | lark.Token]") -> Items:
     return Items(tuple(items))
 
 
-def _name(node: lark.Tree) -> Name:
+def _name(node: Branch) -> Name:
     (token,) = _children(node)
     return Name(str(token), _column(token))
 
 
-def _member(node: lark.Tree, kind: str, children: "list[lark.Tree | lark.Token]") -> Tree:
+def _member(node: Branch, kind: str, children: list[Node]) -> Tree:
     if kind == "ident_arg":
         called = str(children[0])
         arguments = _arguments(children[1:])
@@ -234,7 +237,7 @@ def _member(node: lark.Tree, kind: str, children: "list[lark.Tree | lark.Token]"
     raise _unsupported(node)
 
 
-def _arguments(children: "list[lark.Tree | lark.Token]") -> list[Tree]:
+def _arguments(children: list[Node]) -> list[Tree]:
     return [
         _convert(argument)
         for child in children
@@ -243,7 +246,7 @@ def _arguments(children: "list[lark.Tree | lark.Token]") -> list[Tree]:
     ]
 
 
-def _constant(token: "lark.Tree | lark.Token") -> str | int | float | bool | None:
+def _constant(token: Node) -> str | int | float | bool | None:
     if not isinstance(token, lark.Token):
         raise _unsupported(token)
     text = str(token)
@@ -267,7 +270,7 @@ def _constant(token: "lark.Tree | lark.Token") -> str | int | float | bool | Non
     )
 
 
-def _column(node: "lark.Tree | lark.Token") -> int:
+def _column(node: Node) -> int:
     if isinstance(node, lark.Token):
         return node.column or 1
     for child in _children(node):
@@ -275,6 +278,6 @@ def _column(node: "lark.Tree | lark.Token") -> int:
     return 1
 
 
-def _unsupported(node: "lark.Tree | lark.Token") -> CelError:
+def _unsupported(node: Node) -> CelError:
     what = str(node.data) if isinstance(node, lark.Tree) else str(node)
     return CelError(f"policies do not know this part of CEL (`{what[:40]}`)", _column(node))

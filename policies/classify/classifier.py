@@ -127,9 +127,9 @@ class Classifier:
         for number, match in enumerate(self._patterns[at].finditer(text)):
             if number >= CANDIDATES_MAX:
                 return None
-            whole = match.group(0)
+            whole = str(match.group(0))
             value = match.group(1) if match.re.groups else None
-            if rule.check(whole, whole if value is None else value):
+            if rule.check(whole, whole if value is None else str(value)):
                 return True
         return False
 

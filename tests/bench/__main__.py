@@ -18,7 +18,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 
 from tests.bench import load, process
@@ -35,7 +35,7 @@ PATH = "/v1/chat/completions"
 def main() -> None:
     """Run the chosen sides and print the table."""
     parser = argparse.ArgumentParser(
-        prog="make bench", description=__doc__.split("\n", maxsplit=1)[0]
+        prog="make bench", description="CPU per request of moegate and its peers."
     )
     parser.add_argument("--only", default="", help="sides, comma separated")
     parser.add_argument("--reps", type=int, default=3, help="repetitions; the median counts")
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 @contextlib.contextmanager
-def running_stub(home: Path) -> Iterator[None]:
+def running_stub(home: Path) -> Generator[None]:
     """The one upstream of every side."""
     with (home / "stub.log").open("wb") as log:
         stub = process.start(

@@ -97,8 +97,10 @@ def _ratios(by_name: Mapping[str, Result]) -> list[str]:
 
 def _latencies(by_name: Mapping[str, Result]) -> list[str]:
     lines = [
-        "| side | chats/s, one core | streams/s, one core | added p50 / p99 ms, 50 chats/s | "
-        "added to first byte p50 / p99 ms, 20 streams/s |",
+        (
+            "| side | chats/s, one core | streams/s, one core | added p50 / p99 ms, 50 chats/s | "
+            "added to first byte p50 / p99 ms, 20 streams/s |"
+        ),
         "|---|---:|---:|---:|---:|",
     ]
     direct = by_name.get("direct")

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 
 from tests.bench.load import STUB_CPU
@@ -10,7 +10,7 @@ from tests.servers import start_postgres, start_valkey
 
 
 @contextlib.contextmanager
-def production_servers(folder: Path) -> Iterator[Mapping[str, str]]:
+def production_servers(folder: Path) -> Generator[Mapping[str, str]]:
     """Both servers; the environment that points moegate at them. They inherit the CPU of their start."""
     before = os.sched_getaffinity(0)
     folder.mkdir(parents=True, exist_ok=True)

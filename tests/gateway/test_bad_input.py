@@ -133,8 +133,8 @@ def test_unknown_data_class(scene: Scene) -> None:
 
 def test_costly_members_are_refused(scene: Scene) -> None:
     """What is billed or sent on outside of the policy is refused."""
-    for member in ({"service_tier": "priority"}, {"web_search_options": {}}):
-        answer = scene.gateway.say("hi", **member)
+    for name, value in (("service_tier", "priority"), ("web_search_options", {})):
+        answer = scene.gateway.chat({"model": "auto", "messages": HI, name: value})
         assert answer.status_code == 403
         assert answer.json()["error"]["code"] == "policy_refused"
     assert scene.home.requests == scene.outside.requests == []

@@ -134,7 +134,7 @@ class Worker:
             job = self._plan_chat(asked)
         except _Refused as refusal:
             return _error(str(refusal), refusal.status)
-        head = {"id": uuid.uuid4().hex, "created": int(time.time()), "model": asked.model}
+        head: Json = {"id": uuid.uuid4().hex, "created": int(time.time()), "model": asked.model}
         if asked.stream:
             wants_usage = bool(asked.stream_options and asked.stream_options.include_usage)
             return _stream(self._chat_chunks(job, head, wants_usage=wants_usage))
@@ -153,7 +153,7 @@ class Worker:
             "index": 0, "message": message, "logprobs": None, "finish_reason": finish,
             "matched_stop": job.matched_stop,
         }  # fmt: skip
-        body = {**head, "object": "chat.completion", "choices": [choice], "usage": _usage(job),
+        body: Json = {**head, "object": "chat.completion", "choices": [choice], "usage": _usage(job),
                 "metadata": {"weight_version": "default"}}  # fmt: skip
         return _json(body)
 
@@ -165,7 +165,7 @@ class Worker:
             job = self._plan(tokenize(text), text, asked.max_tokens, asked.stop)
         except _Refused as refusal:
             return _error(str(refusal), refusal.status)
-        head = {"id": uuid.uuid4().hex, "object": "text_completion", "created": int(time.time()),
+        head: Json = {"id": uuid.uuid4().hex, "object": "text_completion", "created": int(time.time()),
                 "model": asked.model}  # fmt: skip
         if asked.stream:
             wants_usage = bool(asked.stream_options and asked.stream_options.include_usage)
