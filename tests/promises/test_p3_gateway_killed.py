@@ -101,9 +101,7 @@ async def load_until_killed(environ: dict[str, str], seen: Seen, dice: random.Ra
         asking = [asyncio.create_task(ask_on(client, seen, dice)) for _ in range(CLIENTS)]
         before = len(seen.whole)
         async with asyncio.timeout(30):
-            while len(seen.whole) < before + 20 and not any(
-                one.done() for one in asking
-            ):  # a count, no event
+            while len(seen.whole) < before + 20 and not any(one.done() for one in asking):
                 await asyncio.sleep(0.01)
         await asyncio.sleep(dice.random() * 0.1)
         await asyncio.to_thread(end, process, signal.SIGKILL)

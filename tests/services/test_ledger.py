@@ -57,7 +57,7 @@ def set_aside(refused: Path) -> list[str]:
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for something that the background does."""
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110  # what is waited for has no event to wait on
+        while not condition():  # what is waited for has no event to wait on
             await asyncio.sleep(0.01)
 
 
