@@ -1,0 +1,286 @@
+"""An administrator's catalogue file: what it may change, and how its mistakes are told."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from backends.catalogue import Catalogue, CatalogueError, load_catalogue
+from backends.pricing import find_price
+from backends.target import Secret, SelfHosted, ServedModel
+
+SGLANG = SelfHosted("sglang", "sglang", ("http://10.0.0.1:30000",), (ServedModel("llama"),))
+
+
+def load(tmp_path: Path, text: str) -> Catalogue:
+    path = tmp_path / "catalogue.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_catalogue(
+        credentials={"openai": Secret("a"), "gemini": Secret("b")},
+        base_urls={},
+        self_hosted=[SGLANG],
+        overrides=path,
+    )
+
+
+def refusal(tmp_path: Path, text: str) -> str:
+    with pytest.raises(CatalogueError) as caught:
+        load(tmp_path, text)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message.replace(str(tmp_path / "catalogue.yaml"), "FILE")
+
+
+def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
+    """Also one with comments only."""
+    plain = load_catalogue(
+        credentials={"openai": Secret("a"), "gemini": Secret("b")},
+        base_urls={},
+        self_hosted=[SGLANG],
+    )
+    assert load(tmp_path, "").version == plain.version
+    assert load(tmp_path, "# nothing yet\n").version == plain.version
+
+
+def test_a_price_of_a_server_at_home_makes_it_cost(tmp_path: Path) -> None:
+    """Own GPUs may be charged for; a decimal of YAML is exact."""
+    target = load(tmp_path, "targets: {sglang/llama: {price: {input: 0.075, output: '0.30'}}}").get(
+        "sglang/llama"
+    )
+    assert not target.is_free
+    assert target.prices[0].rates.input == 75_000_000
+    assert target.prices[0].rates.output == 300_000_000
+
+
+def test_free_must_be_said_in_a_word(tmp_path: Path) -> None:
+    """A price of ``free`` costs nothing, any other word is a mistake."""
+    said = load(tmp_path, "targets: {openai/gpt-5.5: {price: free}}").get("openai/gpt-5.5")
+    assert said.is_free
+    message = refusal(tmp_path, "targets: {openai/gpt-5.5: {price: gratis}}")
+    assert message.endswith("a price is rates (`input`, `output`) or the word `free`, not `gratis`")
+
+
+def test_a_dated_price_stands_beside_the_one_before(tmp_path: Path) -> None:
+    """A day without a zone is UTC; until then and afterwards the usual price holds."""
+    target = load(
+        tmp_path,
+        "targets:\n  openai/gpt-5.5:\n    price: {input: 1, output: 2}\n"
+        "    valid_from: 2027-01-01\n    valid_until: 2027-02-01T00:00:00+01:00\n",
+    ).get("openai/gpt-5.5")
+
+    def input_rate(*day: int) -> int:
+        price = find_price(target, datetime(*day, tzinfo=UTC))  # type: ignore[arg-type]  # three numbers
+        assert price is not None
+        return price.rates.input
+
+    assert input_rate(2026, 12, 31) == 5 * 10**9
+    assert input_rate(2027, 1, 1) == 10**9
+    assert input_rate(2027, 1, 31, 22) == 10**9
+    assert input_rate(2027, 1, 31, 23) == 5 * 10**9
+
+
+def test_tiers_come_with_a_price(tmp_path: Path) -> None:
+    """They are sorted by length; alone they say nothing."""
+    text = (
+        "targets: {openai/gpt-5.5: {price: {input: 1, output: 2}, tiers: ["
+        "{above: 200000, input: 3, output: 3}, {above: 100000, input: 2, output: 2}]}}"
+    )
+    tiers = load(tmp_path, text).get("openai/gpt-5.5").prices[0].tiers
+    assert [(tier.above_input_tokens, tier.rates.input // 10**9) for tier in tiers] == [
+        (100_000, 2),
+        (200_000, 3),
+    ]
+    alone = refusal(
+        tmp_path, "targets: {openai/gpt-5.5: {tiers: [{above: 1, input: 1, output: 1}]}}"
+    )
+    assert "need a `price`" in alone
+
+
+def test_a_new_target_is_added_with_its_provider_s_address(tmp_path: Path) -> None:
+    """A model that came out today can be used today."""
+    catalogue = load(
+        tmp_path,
+        "targets:\n  mine:\n    provider: openai\n    model: gpt-7\n    context: 100\n    output: 10\n"
+        "    can: [tools]\n    price: {input: 1, output: 1}\n    aliases: [seven]\n    auto: true\n",
+    )
+    target = catalogue.get("mine")
+    assert catalogue.find("seven") == catalogue.find("gpt-7") == (target,)
+    assert (target.endpoint, target.boundary, target.adapter) == ("openai", "external", "gpt")
+    assert target.capabilities == {"tools"}
+    assert target in catalogue.auto
+
+
+def test_the_pool_of_auto_can_be_changed(tmp_path: Path) -> None:
+    """In and out, and what is disabled is gone altogether."""
+    catalogue = load(
+        tmp_path,
+        "targets: {openai/gpt-5: {auto: true}, openai/gpt-5.5: {auto: false}}\n"
+        "disable: [gemini/gemini-3.8-flash]\n",
+    )
+    names = {target.name for target in catalogue.auto}
+    assert "openai/gpt-5" in names
+    assert "openai/gpt-5.5" not in names
+    assert catalogue.find("gemini/gemini-3.8-flash") == ()
+    assert "gemini/gemini-3.8-flash" not in names
+
+
+def test_a_provider_s_terms_are_those_of_the_contract(tmp_path: Path) -> None:
+    """Said once for all of its targets; a target's own word is stronger."""
+    catalogue = load(
+        tmp_path,
+        "providers: {gemini: {trains_on_inputs: false, retention_days: 0, region: eu}}\n"
+        "targets: {gemini/gemini-3.8-flash: {region: us}}\n",
+    )
+    pro = catalogue.get("gemini/gemini-3.1-pro-preview")
+    assert (pro.region, pro.retention_days, pro.trains_on_inputs) == ("eu", 0, False)
+    assert catalogue.get("gemini/gemini-3.8-flash").region == "us"
+    assert catalogue.get("openai/gpt-5.5").region == "us"
+
+
+def test_what_is_away_or_off_may_be_spoken_of(tmp_path: Path) -> None:
+    """One file serves machines with and without a key, and a start while the worker is down."""
+    text = (
+        "targets:\n  sglang-2/qwen: {price: {input: 1, output: 1}}\n"
+        "  mistral/mistral-large-latest: {quality: 0.5}\n"
+        "disable: [local-ollama/foo, anthropic/claude-opus-5-5]\n"
+    )
+    catalogue = load(tmp_path, text)
+    assert catalogue.find("mistral/mistral-large-latest") == ()
+
+
+TARGET = "targets:\n  openai/gpt-5.5:\n    "
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tragets: {}", "`FILE` line 1, `tragets`: there is no such key: did you mean `targets`?"),
+        (
+            TARGET + "contxt: 1",
+            (
+                "`FILE` line 3, `targets.openai/gpt-5.5.contxt`: there is no such key: "
+                "did you mean `context`?"
+            ),
+        ),
+        (
+            TARGET + "price: {input: 1, outptu: 2}",
+            (
+                "`FILE` line 3, `targets.openai/gpt-5.5.price.outptu`: there is no such key: "
+                "did you mean `output`?"
+            ),
+        ),
+        (
+            TARGET + "price: {input: 1, output: 1}\n    tiers: [{abov: 1, input: 1, output: 1}]",
+            (
+                "`FILE` line 4, `targets.openai/gpt-5.5.tiers[0].abov`: there is no such key: "
+                "did you mean `above`?"
+            ),
+        ),
+        (
+            TARGET + "price: {input: 1}",
+            "`FILE` line 3, `targets.openai/gpt-5.5.price`: Object missing required field `output`",
+        ),
+        (
+            TARGET + "price: {input: -1, output: 1}",
+            (
+                "`FILE` line 3, `targets.openai/gpt-5.5.price`: `-1` in `FILE` line 2, "
+                "`targets.openai/gpt-5.5` is no price in USD per million tokens"
+            ),
+        ),
+        (
+            TARGET + "quality: 1.5",
+            "`FILE` line 3, `targets.openai/gpt-5.5.quality`: Expected `float` <= 1.0",
+        ),
+        (
+            TARGET + "can: [tols]",
+            "`FILE` line 3, `targets.openai/gpt-5.5.can[0]`: Invalid enum value 'tols'",
+        ),
+        (
+            TARGET + "region: us\n    region: eu",
+            "`FILE` line 4, `targets.openai/gpt-5.5.region`: this is said twice",
+        ),
+        (
+            TARGET + "provider: gemini",
+            (
+                "`FILE` line 3, `targets.openai/gpt-5.5.provider`: `openai/gpt-5.5` is at `openai`; "
+                "choose another name for it"
+            ),
+        ),
+        (
+            "targets: {openai/gpt-5.4-nan: {quality: 0.1}}",
+            (
+                "`FILE` line 1, `targets.openai/gpt-5.4-nan`: `openai/gpt-5.4-nan` is new and needs "
+                "`provider` and `model`: did you mean `openai/gpt-5.4-nano`?"
+            ),
+        ),
+        (
+            "targets: {mistral/mistral-larg: {quality: 0.1}}",
+            (
+                "`FILE` line 1, `targets.mistral/mistral-larg`: `mistral/mistral-larg` is new and needs "
+                "`provider` and `model`"
+            ),
+        ),
+        (
+            "targets: {x: {provider: opnai, model: m, context: 1, output: 1}}",
+            "`FILE` line 1, `targets.x.provider`: there is no provider `opnai`: did you mean `openai`?",
+        ),
+        (
+            "targets: {x: {provider: mistral, model: m, context: 1, output: 1}}",
+            "`FILE` line 1, `targets.x.provider`: the provider `mistral` is off: set `MISTRAL_API_KEY`",
+        ),
+        (
+            "targets: {x: {provider: openai, model: m}}",
+            "`FILE` line 1, `targets.x`: `x` is new and needs `context` and `output` (tokens)",
+        ),
+        (
+            "providers: {gemni: {region: eu}}",
+            "`FILE` line 1, `providers.gemni`: there is no provider `gemni`: did you mean `gemini`?",
+        ),
+        (
+            "disable:\n  - openai/gpt-5.5x",
+            (
+                "`FILE` line 2, `disable[0]`: `openai/gpt-5.5x` is no target: did you mean "
+                "`openai/gpt-5.5`?"
+            ),
+        ),
+        ("- a", "`FILE` line 1, `the document`: this must be a mapping"),
+        ("targets: [a]", "`FILE` line 1, `targets`: this must be a mapping"),
+        (
+            "targets: {openai/gpt-5.5: 5}",
+            "`FILE` line 1, `targets.openai/gpt-5.5`: Expected `object`, got `int`",
+        ),
+        (
+            TARGET + "price: {input: 1, output: 1}\n    valid_from: soon",
+            "`FILE` line 4, `targets.openai/gpt-5.5.valid_from`: Invalid RFC3339 encoded datetime",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_place(tmp_path: Path, text: str, message: str) -> None:
+    """File, line, path, what is wrong, and the nearest thing that would have been right."""
+    assert refusal(tmp_path, text).startswith(message)
+
+
+def test_a_file_that_is_not_there_or_not_yaml_is_named(tmp_path: Path) -> None:
+    """Before anything else is looked at."""
+    assert refusal(tmp_path, "a: [").startswith("`FILE` is not YAML: ")
+    with pytest.raises(CatalogueError, match="cannot read the catalogue"):
+        load_catalogue(credentials={}, base_urls={}, overrides=tmp_path / "none.yaml")
+
+
+def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
+    """YAML's tags for objects are refused."""
+    assert "is not YAML" in refusal(tmp_path, "targets: !!python/object/apply:os.getcwd []")
+
+
+def test_the_examples_of_the_documentation_are_valid(tmp_path: Path) -> None:
+    """Every YAML block of the page loads, and says what the page says that it does."""
+    page = (Path(__file__).resolve().parents[4] / "docs" / "catalogue.md").read_text(
+        encoding="utf-8"
+    )
+    blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        load(tmp_path, block)
+    at_home = load(tmp_path, blocks[0]).get("sglang/llama")
+    assert not at_home.is_free
