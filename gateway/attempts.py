@@ -141,12 +141,12 @@ class Attempts:
         endpoint = case.routing.catalogue.endpoints[leg.target.endpoint]
         leg.row.reservation_id = self._hold.reservation_id
         services.journal.intend(leg.row)
-        if services.settings.journal_strict:
-            await services.journal.flushed()
         self._ending.attempts += 1
         self._ending.target = leg.target.name
         upstream: Upstream | None = None
         try:
+            if services.settings.journal_strict:
+                await services.journal.flushed()
             upstream = await services.transport.send(
                 leg.outbound, verdict, endpoint, self._deadline
             )
