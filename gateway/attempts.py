@@ -321,8 +321,9 @@ class Attempts:
         return Usage(self._input_max(leg), sizes.output_tokens_max(leg.target), source="bound")
 
     def _input_max(self, leg: Leg) -> int:
-        sizes = self._case.sizes
-        return sizes.input_tokens_max + sizes.images * leg.target.image_tokens_max
+        sizes, target = self._case.sizes, leg.target
+        bound = sizes.input_tokens_max + sizes.images * target.image_tokens_max
+        return max(bound, target.context_tokens_max) if sizes.other_media else bound
 
     def _note_health(self, leg: Leg, failure: Failure | None) -> None:
         health, now = self._services.health, self._services.clock.now()

@@ -33,6 +33,7 @@ HARMLESS_VALUES = {
     "modalities": (b'["text"]', b"null"),
     "audio": (b"null",),
     "plugins": (b"[]", b"null"),
+    "prompt_cache_retention": (b'"in_memory"', b'"in-memory"', b"null"),
 }
 """Members that may cost or send on more than the request itself, and the values that do not."""
 

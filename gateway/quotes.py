@@ -29,6 +29,7 @@ class Sizes:
     input_tokens_max: int
     input_tokens_estimate: int
     images: int
+    other_media: int
     output_tokens_asked: int | None
     choices: int
 
@@ -48,13 +49,14 @@ def measure(prompt: Prompt, segments: Sequence[Segment], media: Sequence[Media])
     inline = sum(len(item.data) for item in media if item.data)
     text_bytes = max(0, len(prompt.raw) - inline)
     characters = sum(len(segment.text) for segment in segments)
-    images = len(media)
+    images = sum(1 for item in media if item.kind == "image")
     return Sizes(
         input_tokens_max=input_tokens_bound(
             text_bytes, messages=len(prompt.messages), tools=len(prompt.tools)
         ),
-        input_tokens_estimate=characters // BYTES_A_TOKEN + images * IMAGE_TOKENS_EXPECTED + 1,
+        input_tokens_estimate=characters // BYTES_A_TOKEN + len(media) * IMAGE_TOKENS_EXPECTED + 1,
         images=images,
+        other_media=len(media) - images,
         output_tokens_asked=prompt.output_tokens_max,
         choices=prompt.choices,
     )
@@ -75,6 +77,7 @@ def quote(target: Target, sizes: Sizes, health: Health, at: datetime, now: float
             target,
             input_tokens_max=sizes.input_tokens_max,
             images=sizes.images,
+            other_media=sizes.other_media,
             output_tokens_max=output_max,
             at=at,
         ),
