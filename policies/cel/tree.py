@@ -1,7 +1,7 @@
 """The tree of an expression: small, immutable, and nothing in it that policies do not use."""
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 import celpy.celparser
 import lark
@@ -138,7 +138,7 @@ def parse(text: str) -> Tree:
 
 
 def _children(node: Branch) -> list[Node]:
-    return cast(list[Node], node.children)  # lark types them as Any
+    return list(node.children)
 
 
 def _convert(node: Node) -> Tree:

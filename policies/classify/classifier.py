@@ -6,36 +6,32 @@ disappears in silence.
 """
 
 import hashlib
-import unicodedata
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import re2
 
-from policies.classify.rules import RULES, Rule
+from policies.classify.credentials import CREDENTIALS
+from policies.classify.folding import fold
+from policies.classify.personal import PERSONAL
+from policies.classify.rules import Rule
 from policies.facts import Detection, Segment
 
-MEMO_BYTES_MIN = 128
-"""Shorter texts are scanned anew: the look-up would cost as much."""
+RULES: tuple[Rule, ...] = (*PERSONAL, *CREDENTIALS)
+
+MEMO_LENGTH_MIN = 64
+"""Characters; shorter texts are scanned anew, for the look-up would cost as much."""
 MEMO_ENTRIES_MAX = 4096
 CANDIDATES_MAX = 2000
-"""Candidates of one rule in one text that are looked at; with more, the type is unknown."""
+"""Candidates of one rule in one piece of text that are looked at; with more, the type is unknown."""
+PIECE_BYTES = 16 * 1024
+OVERLAP_BYTES = 1024
+"""No rule needs more than this to recognise what it looks for."""
+AUTOMATON_BYTES_MAX = 8 << 20
+"""What the shared automaton may grow to in memory: all rules compile within a quarter of it."""
 
-# Characters that show as nothing and would hide a pattern: zero-width, joiners, soft hyphen, marks of direction.
-_INVISIBLE = dict.fromkeys(
-    [
-        0xAD,
-        0x34F,
-        0x61C,
-        0x180E,
-        *range(0x200B, 0x2010),
-        *range(0x202A, 0x202F),
-        *range(0x2060, 0x2070),
-        0xFEFF,
-    ]
-)
-_DASHES = dict.fromkeys([0x2010, 0x2011, 0x2012, 0x2013, 0x2014, 0x2212, 0xFE58, 0xFE63], "-")
-_FOLD = _INVISIBLE | _DASHES
+# Matches every text. RE2's set says nothing found where it ran out of memory, too; this tells them apart.
+_ALWAYS = r"\A"
 
 
 class _Hits:
@@ -54,20 +50,23 @@ _NOTHING = _Hits(frozenset(), frozenset())
 class Classifier:
     """Holds the compiled rules and the memo."""
 
-    def __init__(self, rules: Sequence[Rule] = RULES) -> None:
+    def __init__(
+        self, rules: Sequence[Rule] = RULES, *, automaton_bytes_max: int = AUTOMATON_BYTES_MAX
+    ) -> None:
         self._rules = tuple(rules)
         options = re2.Options()
-        options.max_mem = 64 << 20
+        options.max_mem = automaton_bytes_max
         options.log_errors = False
         self._set = re2.Set.SearchSet(options)
         for rule in self._rules:
             self._set.Add(rule.pattern)
+        self._set.Add(_ALWAYS)
         self._set.Compile()
-        self._patterns = [re2.compile(rule.pattern, options) for rule in self._rules]
+        self._patterns = [re2.compile(rule.find or rule.pattern) for rule in self._rules]
         self._memo: OrderedDict[bytes, _Hits] = OrderedDict()
         self.types = frozenset(rule.kind for rule in self._rules)
         """Every type that a rule can find."""
-        text = "\n".join(f"{rule.kind} {rule.pattern}" for rule in self._rules)
+        text = "\n".join(f"{rule.kind} {rule.pattern} {rule.find}" for rule in self._rules)
         self.version = hashlib.sha256(text.encode()).hexdigest()[:12]
         """Changes with the rules."""
 
@@ -83,60 +82,73 @@ class Classifier:
         return Detection(found, unknown - found, frozenset(), self.version)
 
     def _look_up(self, text: str) -> _Hits:
-        if len(text) < MEMO_BYTES_MIN:
-            return self._scan(text)
-        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+        raw = text.encode("utf-8", "replace")
+        if len(text) < MEMO_LENGTH_MIN:
+            return self._scan(text, raw)
+        digest = hashlib.sha256(raw).digest()
         hits = self._memo.get(digest)
         if hits is None:
-            hits = self._scan(text)
+            hits = self._scan(text, raw)
             self._memo[digest] = hits
             if len(self._memo) > MEMO_ENTRIES_MAX:
                 self._memo.popitem(last=False)
         return hits
 
-    def _scan(self, text: str) -> _Hits:
-        try:
-            folded = fold(text)
-            raw = folded.encode("utf-8", "replace")
-            matched = self._set.Match(raw)
-        except Exception:  # fail closed: whatever broke, nobody has looked at this text
-            return _Hits(frozenset(), self.types)
-        if not matched:
-            return _NOTHING
+    def _scan(self, text: str, raw: bytes) -> _Hits:
         found: set[str] = set()
         unknown: set[str] = set()
-        for at in matched:
-            rule = self._rules[at]
-            if rule.kind in found:
-                continue
-            try:
-                is_hit = self._confirm(at, rule, folded)
-            except Exception:  # fail closed: this detector's types are unknown
-                unknown.add(rule.kind)
-                continue
-            if is_hit:
-                found.add(rule.kind)
-            elif is_hit is None:
-                unknown.add(rule.kind)
+        try:
+            folded = raw if len(raw) == len(text) else fold(raw)
+            for piece in _pieces(folded):
+                self._scan_piece(piece, found, unknown)
+        except Exception:  # fail closed: whatever broke, nobody has looked at this text
+            return _Hits(frozenset(found), self.types)
         return _Hits(frozenset(found), frozenset(unknown)) if found or unknown else _NOTHING
 
-    def _confirm(self, at: int, rule: Rule, text: str) -> bool | None:
+    def _scan_piece(self, piece: bytes, found: set[str], unknown: set[str]) -> None:
+        matched = self._set.Match(piece)
+        everything = len(self._rules)
+        if not matched or everything not in matched:
+            unknown |= self.types
+            return
+        if len(matched) == 1:
+            return
+        for at in matched:
+            if at == everything or self._rules[at].kind in found:
+                continue
+            try:
+                is_hit = self._confirm(at, self._rules[at], piece)
+            except Exception:  # fail closed: this detector's types are unknown
+                is_hit = None
+            if is_hit:
+                found.add(self._rules[at].kind)
+            elif is_hit is None:
+                unknown.add(self._rules[at].kind)
+
+    def _confirm(self, at: int, rule: Rule, text: bytes) -> bool | None:
         """Whether a candidate passes; None if there are too many to look at."""
         if rule.check is None:
             return True
-        for number, match in enumerate(self._patterns[at].finditer(text)):
+        pattern = self._patterns[at]
+        has_group = pattern.groups > 0
+        for number, match in enumerate(pattern.finditer(text)):
             if number >= CANDIDATES_MAX:
                 return None
-            whole = str(match.group(0))
-            value = match.group(1) if match.re.groups else None
-            if rule.check(whole, whole if value is None else str(value)):
+            whole = _read(text, match.span(0))
+            value = _read(text, match.span(pattern.groups)) if has_group else whole
+            if rule.check(whole, value):
                 return True
         return False
 
 
-def fold(text: str) -> str:
-    """``text`` as it is meant to be read: compatibility forms (full-width digits) made plain,
-    invisible characters gone, dashes made one."""
-    if text.isascii():
-        return text
-    return unicodedata.normalize("NFKC", text.translate(_FOLD))
+def _read(text: bytes, span: tuple[int, int]) -> str:
+    return text[span[0] : span[1]].decode("utf-8", "replace")
+
+
+def _pieces(text: bytes) -> Iterator[bytes]:
+    """``text`` in pieces that overlap by what a match may span: a closer look then costs one piece."""
+    if len(text) <= PIECE_BYTES:
+        yield text
+        return
+    for start in range(0, len(text) - OVERLAP_BYTES, PIECE_BYTES - OVERLAP_BYTES):
+        yield text[start : start + PIECE_BYTES]

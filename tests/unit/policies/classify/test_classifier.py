@@ -1,0 +1,126 @@
+"""The scan as a whole: fails closed, forgets nothing at borders, remembers within bounds."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policies.classify import Classifier
+from policies.classify.classifier import (
+    AUTOMATON_BYTES_MAX,
+    CANDIDATES_MAX,
+    MEMO_ENTRIES_MAX,
+    OVERLAP_BYTES,
+    PIECE_BYTES,
+    RULES,
+)
+from policies.classify.rules import Rule
+from policies.facts import Detection, Segment
+
+SHARED = Classifier()
+
+
+def scan(text: str, classifier: Classifier = SHARED) -> Detection:
+    return classifier.scan([Segment("user", "text", text)])
+
+
+def refuse(whole: str, value: str) -> bool:
+    raise RuntimeError(whole + value)
+
+
+def test_broken_check_makes_its_types_unknown_and_no_other() -> None:
+    """A detector that raises is not a detector that found nothing."""
+    rules = [Rule("a", "needle", refuse), Rule("b", "needle"), Rule("c", "thread")]
+    found = scan("a needle", Classifier(rules))
+    assert found.found == {"b"}
+    assert found.unknown == {"a"}
+
+
+def test_type_found_by_another_rule_is_not_unknown() -> None:
+    """One working detector is enough to know."""
+    found = scan("a needle", Classifier([Rule("a", "needle", refuse), Rule("a", "needle")]))
+    assert found.found == {"a"}
+    assert found.unknown == frozenset()
+
+
+def test_broken_set_makes_everything_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RE2 says nothing found also where it ran out of memory: then nobody has looked."""
+
+    class Silent:
+        def Match(self, text: bytes) -> None:  # noqa: N802  # as the library calls it
+            return None
+
+    classifier = Classifier()
+    monkeypatch.setattr(classifier, "_set", Silent())
+    assert scan("hello", classifier).unknown == classifier.types
+
+
+def test_too_many_candidates_are_unknown() -> None:
+    """The work on one text is bounded, and what was not looked at is not known."""
+    rules = [Rule("a", "n", lambda whole, value: False)]
+    assert scan("n" * CANDIDATES_MAX, Classifier(rules)).unknown == frozenset()
+    assert scan("n" * (CANDIDATES_MAX + 1), Classifier(rules)).unknown == {"a"}
+
+
+def test_all_shipped_rules_fit_the_automaton() -> None:
+    """The rules compile within a quarter of the memory they may use, the rest is for their states."""
+    Classifier(automaton_bytes_max=AUTOMATON_BYTES_MAX // 4)
+
+
+@given(st.integers(min_value=-120, max_value=120), st.integers(min_value=0, max_value=2))
+def test_value_across_a_border_is_found(offset: int, piece: int) -> None:
+    """Long texts are looked at in pieces, and no value falls between two."""
+    border = PIECE_BYTES + piece * (PIECE_BYTES - OVERLAP_BYTES)
+    text = "lorem ipsum " * 6000
+    at = border + offset
+    assert scan(f"{text[:at]} 4111 1111 1111 1111 {text[at:]}").found == {"pii.card"}
+
+
+@given(st.text(max_size=200), st.text(max_size=200))
+def test_surroundings_hide_nothing(before: str, after: str) -> None:
+    """Whatever stands in other lines, a card number is found."""
+    found = scan(f"{before}\n4111 1111 1111 1111\n{after}")
+    assert "pii.card" in found.found | found.unknown
+
+
+@given(st.text() | st.text(alphabet="0123456789 -./+@aZ_=:\"'"))
+def test_any_text_is_looked_at(text: str) -> None:
+    """No text breaks a rule."""
+    assert scan(text).unknown == frozenset()
+
+
+def test_lone_surrogates_are_looked_past() -> None:
+    """Half a character, as JSON allows, neither breaks the scan nor hides what follows."""
+    assert scan("\ud800 4111 1111 1111 1111").found == {"pii.card"}
+
+
+def test_second_look_is_from_memory_and_the_memory_is_bounded() -> None:
+    """A text that was seen is not scanned again; old ones are forgotten."""
+    seen: list[str] = []
+
+    def note(whole: str, value: str) -> bool:
+        seen.append(whole + value)
+        return True
+
+    classifier = Classifier([Rule("a", "needle", note)])
+    text = "needle " * 20
+    assert scan(text, classifier) == scan(text, classifier)
+    assert len(seen) == 1
+    for number in range(MEMO_ENTRIES_MAX):
+        scan(f"{number:064d}", classifier)
+    scan(text, classifier)
+    assert len(seen) == 2
+
+
+def test_segments_add_up() -> None:
+    """What any segment holds, the prompt holds."""
+    segments = [
+        Segment("user", "text", "jo@example.org"),
+        Segment("tool", "tool_result", "4111 1111 1111 1111"),
+    ]
+    assert SHARED.scan(segments).found == {"pii.email", "pii.card"}
+
+
+def test_version_follows_the_rules() -> None:
+    """Another rule set has another version; the same has the same."""
+    assert Classifier().version == SHARED.version
+    assert Classifier(RULES[1:]).version != SHARED.version
