@@ -15,6 +15,8 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
+
 START_SECONDS = 30.0
 PR_SET_PDEATHSIG = 1
 
@@ -50,6 +52,7 @@ def running(
     environ: Mapping[str, str] | None = None,
     user: str | None = None,
     stop_signal: signal.Signals = signal.SIGTERM,
+    start_seconds: float = START_SECONDS,
 ) -> Generator["subprocess.Popen[bytes]"]:
     """``command`` for as long as the context lasts, once ``is_up`` says so."""
     with log.open("wb") as out:
@@ -63,9 +66,12 @@ def running(
             preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, no lock, no other way
         )
     try:
-        wait_until(is_up, process, log)
+        wait_until(is_up, process, log, start_seconds)
         yield process
     finally:
+        children = (
+            psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        )
         if process.poll() is None:
             process.send_signal(stop_signal)
             try:
@@ -73,11 +79,16 @@ def running(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(10)
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
 
 
-def wait_until(is_up: Callable[[], bool], process: "subprocess.Popen[bytes]", log: Path) -> None:
+def wait_until(
+    is_up: Callable[[], bool], process: "subprocess.Popen[bytes]", log: Path, seconds: float
+) -> None:
     """Poll with a deadline; a server that ends before it is up shows its log."""
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + seconds
     while not is_up():
         if process.poll() is not None or time.monotonic() > deadline:
             message = f"the server did not start: {log.read_text(errors='replace')[-2000:]}"

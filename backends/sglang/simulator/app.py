@@ -4,6 +4,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Literal, TypeVar, cast
 
 import msgspec
@@ -143,7 +144,6 @@ class Worker:
             "role": "assistant",
             "content": "".join(job.answer),
             "reasoning_content": None,
-            "tool_calls": None,
         }
         finish: str = job.finish_reason
         if job.call is not None:
@@ -154,7 +154,7 @@ class Worker:
             "matched_stop": job.matched_stop,
         }  # fmt: skip
         body: Json = {**head, "object": "chat.completion", "choices": [choice], "usage": _usage(job),
-                "metadata": {"weight_version": "default"}}  # fmt: skip
+                "metadata": _metadata(job)}  # fmt: skip
         return _json(body)
 
     async def completions(self, request: Request) -> Response:
@@ -175,7 +175,8 @@ class Worker:
             "index": 0, "text": "".join(job.answer), "logprobs": None,
             "finish_reason": job.finish_reason, "matched_stop": job.matched_stop,
         }  # fmt: skip
-        return _json({**head, "choices": [choice], "usage": _usage(job)})
+        body: Json = {**head, "choices": [choice], "usage": _usage(job), "metadata": _metadata(job)}
+        return _json(body)
 
     def _plan_chat(self, asked: _Chat) -> Job:
         if not asked.messages:
@@ -302,14 +303,17 @@ class Worker:
                 "finish_reason": None,
                 "matched_stop": None,
             }
-            yield _event({**head, "choices": [choice]})
+            yield _event({**head, "choices": [choice], "usage": None})
         last: Json = {
             "index": 0, "text": "", "logprobs": None, "finish_reason": job.finish_reason,
             "matched_stop": job.matched_stop,
         }  # fmt: skip
-        yield _event({**head, "choices": [last]})
+        yield _event({**head, "choices": [last], "usage": None})
         if wants_usage:
-            yield _event({**head, "choices": [], "usage": _usage(job)})
+            usage = _usage(job)
+            # Streams of completions, and they alone, leave this member out (seen on 0.5.23).
+            del usage["completion_tokens_details"]
+            yield _event({**head, "choices": [], "usage": usage})
         yield b"data: [DONE]\n\n"
 
     def _card(self) -> Json:
@@ -349,7 +353,8 @@ class Worker:
         return _json(
             {
                 "model_path": settings.model, "served_model_name": settings.model,
-                "context_length": settings.context_tokens_max,
+                # The flag a server was started with; what holds is max_model_len of /v1/models.
+                "context_length": None,
                 "max_total_num_tokens": settings.kv_tokens, "version": VERSION, "is_simulator": True,
             }
         )  # fmt: skip
@@ -360,14 +365,12 @@ class Worker:
         held = self._cache.tokens
         one = {
             "dp_rank": 0, "num_running_reqs": self._load.running, "num_waiting_reqs": 0,
-            "num_total_reqs": self._load.running, "num_used_tokens": held,
-            "max_total_num_tokens": self._settings.kv_tokens,
+            "num_used_tokens": held, "max_total_num_tokens": self._settings.kv_tokens,
             "token_usage": round(held / max(1, self._settings.kv_tokens), 4),
             "cache_hit_rate": round(self._load.cached_tokens / max(1, self._load.prompt_tokens), 4),
         }  # fmt: skip
-        return _json(
-            {"timestamp": time.time(), "version": VERSION, "dp_rank_count": 1, "loads": [one]}
-        )
+        now = datetime.now(UTC).isoformat()
+        return _json({"timestamp": now, "version": VERSION, "loads": [one]})
 
     async def metrics(self, request: Request) -> Response:
         """``GET /metrics``: the counters under SGLang's names."""
@@ -432,7 +435,13 @@ def _usage(job: Job) -> Json:
         "completion_tokens": job.used,
         "prompt_tokens_details": {"cached_tokens": job.cached_tokens},
         "reasoning_tokens": 0,
+        "completion_tokens_details": None,
     }
+
+
+def _metadata(job: Job) -> Json:
+    versions = [{"version": "default", "start": 0, "end": job.used}]
+    return {"weight_version": "default", "weight_versions": versions}
 
 
 def _chunk(head: Json, delta: Json, finish: str | None, matched: str | None = None) -> bytes:
