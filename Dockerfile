@@ -15,8 +15,9 @@ COPY gateway gateway
 COPY backends backends
 COPY policies policies
 COPY migrations migrations
-RUN /opt/moegate/bin/python -m pip install --no-cache-dir --no-deps --no-build-isolation . \
-    && /opt/moegate/bin/python -m compileall -q /opt/moegate/lib || true
+RUN /opt/moegate/bin/python -m pip install --no-cache-dir --no-compile --no-deps --no-build-isolation --no-index .
+# Files that another version of Python is for do not compile; they are never imported either.
+RUN /opt/moegate/bin/python -m compileall -q -j 0 /opt/moegate/lib || true
 
 FROM ${PYTHON_IMAGE}
 RUN useradd --system --uid 10001 --home-dir /var/lib/moegate --shell /usr/sbin/nologin moegate \
@@ -25,7 +26,6 @@ COPY --from=build /opt/moegate /opt/moegate
 ENV PATH=/opt/moegate/bin:$PATH PYTHONUNBUFFERED=1 MOEGATE_HOME=/var/lib/moegate MOEGATE_HOST=0.0.0.0
 USER moegate
 EXPOSE 8080
-VOLUME /var/lib/moegate
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=3s --start-period=20s \
     CMD ["python3", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/healthz', timeout=2)"]
