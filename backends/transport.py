@@ -27,7 +27,7 @@ from yarl import URL
 from backends.adapter import Outbound
 from backends.target import Endpoint
 from backends.wire.failure import Failure
-from backends.wire.verdict import Verdict, digest_body
+from backends.wire.verdict import Verdict
 
 T = TypeVar("T")
 
@@ -255,7 +255,7 @@ class Transport:
         """
         if outbound.target != verdict.target:
             raise PermitBreach("the permit is for another target")
-        if digest_body(outbound.body) != verdict.body_digest:
+        if outbound.body is not verdict.body or type(outbound.body) is not bytes:
             raise PermitBreach("the body is not the one that was permitted")
         url = self._locate(outbound.url, endpoint)
         body = _Body(outbound.body)

@@ -22,7 +22,7 @@ from gateway.api.chat import ChatCompletions
 from gateway.api.rest import build_rest
 from gateway.background import Background
 from gateway.cache import CacheStore, MemoryStore, RedisStore, Sealer
-from gateway.clock import Clock
+from gateway.clock import Clock, RequestIds
 from gateway.errors import StartError
 from gateway.identity import Identity
 from gateway.ledger import Journal, JournalDown, Shipper, booked, open_database
@@ -126,6 +126,7 @@ async def open_gateway(settings: Settings, clock: Clock | None = None) -> AsyncG
         services = Services(
             settings=settings,
             clock=clock,
+            ids=RequestIds(),
             identity=Identity(engine),
             classifier=Classifier(),
             routing=routing,

@@ -17,7 +17,7 @@ from backends.transport import TransportError, Upstream
 from backends.wire.failure import Failure, WireError
 from backends.wire.outcome import Outcome, StreamRelay
 from backends.wire.usage import NOTHING_USED, Usage
-from backends.wire.verdict import Verdict, digest_body
+from backends.wire.verdict import Verdict
 from gateway.arrival import Header, Reply
 from gateway.case import Case, Ending
 from gateway.ledger.rows import AttemptRow, AttemptState
@@ -133,7 +133,7 @@ class Attempts:
     async def _run_leg(self, leg: Leg) -> Failure | None:
         case, services = self._case, self._services
         verdict = Verdict(
-            digest_body(leg.outbound.body),
+            leg.outbound.body,
             leg.target.name,
             case.decision.labels,
             case.decision.policy,

@@ -14,6 +14,7 @@ from backends.wire.failure import Failure
 from backends.wire.prompt import Media, Prompt
 from gateway.arrival import Arrival
 from gateway.cache import cache_key
+from gateway.clock import day_of
 from gateway.case import Case, Ending
 from gateway.decision_record import DecisionRecord
 from gateway.errors import Refused
@@ -26,7 +27,6 @@ from gateway.facts import (
     segments,
 )
 from gateway.identity import Principal
-from gateway.ledger.rows import day_of
 from gateway.quotes import Sizes, measure, quote
 from gateway.routing import Routing
 from gateway.services import Services

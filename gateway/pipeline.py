@@ -15,7 +15,6 @@ from gateway.arrival import Arrival, ClientGone, Header, Reply
 from gateway.attempts import Attempts, answer_headers
 from gateway.cache import CacheEntry
 from gateway.case import Case, Ending
-from gateway.clock import make_request_id
 from gateway.deciding import decide_case, refuse_if_nobody
 from gateway.errors import Bug, Refused, refuse
 from gateway.identity import IdentityDown, Miss, Principal
@@ -39,7 +38,7 @@ class Pipeline:
         hangs up cancels this coroutine, which books what was used and lets the cancellation go on."""
         services = self._services
         started, now = services.clock.monotonic(), services.clock.now()
-        request_id = make_request_id(now)
+        request_id = services.ids.make(now)
         try:
             principal = await self._identify(arrival, now)
             accept(arrival)

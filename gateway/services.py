@@ -9,7 +9,7 @@ from backends.transport import Transport
 from gateway.admission import Admission
 from gateway.background import Background
 from gateway.cache import CacheStore, Sealer
-from gateway.clock import Clock
+from gateway.clock import Clock, RequestIds
 from gateway.identity import Identity
 from gateway.ledger import Journal
 from gateway.reservations import Settler
@@ -25,6 +25,7 @@ class Services:
 
     settings: Settings
     clock: Clock
+    ids: RequestIds
     identity: Identity
     classifier: Classifier
     routing: RoutingTable

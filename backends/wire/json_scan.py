@@ -20,6 +20,9 @@ _DECODER = msgspec.json.Decoder()
 _TOO_DEEP = b"\n" + b" " * (DEPTH_MAX + 1)
 """In a text indented by one blank a level, lines that begin so stand too deep: within strings there are
 no line breaks in JSON."""
+_DEEP_BYTES_MIN = sum(1 + depth for depth in range(1, DEPTH_MAX + 2))
+"""What such a line and those that lead to it add to the compact text at the least; most bodies are
+known by this to be shallow, without a search."""
 
 
 class _DuplicateKeyError(ValueError):
@@ -30,26 +33,23 @@ def read_object(raw: bytes) -> dict[str, Json]:
     """The JSON object in ``raw``. Raises ``WireError`` (invalid_request) for anything else."""
     try:
         tree: Json = _DECODER.decode(raw)
-        if not _is_canonical(tree, raw):
+        encoded = msgspec.json.encode(tree)
+        compact = raw if encoded == raw else msgspec.json.format(raw, indent=-1)
+        if encoded != compact:
             # Escapes that an encoder would not write, floats with zeros, or indeed a key twice.
             json.loads(raw, object_pairs_hook=_refuse_duplicates)
-        is_too_deep = _TOO_DEEP in msgspec.json.format(raw, indent=1)
+        indented = msgspec.json.format(raw, indent=1)
     except _DuplicateKeyError as error:
         raise invalid_request(str(error), code="duplicate_key") from error
     except RecursionError as error:
         raise _too_deep() from error
     except (ValueError, msgspec.MsgspecError) as error:
         raise _explain(raw, str(error)) from error
-    if is_too_deep:
+    if len(indented) - len(compact) >= _DEEP_BYTES_MIN and _TOO_DEEP in indented:
         raise _too_deep()
     if not isinstance(tree, dict):
         raise invalid_request("the body must be a JSON object", code="invalid_type")
     return tree
-
-
-def _is_canonical(tree: Json, raw: bytes) -> bool:
-    encoded = msgspec.json.encode(tree)
-    return encoded == raw or encoded == msgspec.json.format(raw, indent=-1)
 
 
 def _refuse_duplicates(pairs: list[tuple[str, Json]]) -> None:

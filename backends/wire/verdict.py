@@ -5,24 +5,18 @@ the policy decided; the transport checks it against what it is about to send. Th
 because both sides need it and neither may import the other.
 """
 
-import hashlib
-
 import msgspec
 
 
 class Verdict(msgspec.Struct, frozen=True):
     """Permission to send one body to one target.
 
-    ``body_digest`` is the SHA-256 of the rendered body, ``target`` its name in the catalogue,
-    ``labels`` what the prompt was found to be, ``policy`` name@version that decided.
+    ``body`` is the rendered body itself: bytes cannot change, so being the same object proves more than
+    an equal digest, and costs nothing. ``target`` is its name in the catalogue, ``labels`` what the
+    prompt was found to be, ``policy`` name@version that decided.
     """
 
-    body_digest: bytes
+    body: bytes
     target: str
     labels: frozenset[str]
     policy: str
-
-
-def digest_body(body: bytes) -> bytes:
-    """SHA-256 of a rendered body (32 bytes): with the CPU's own instructions the fastest at hand."""
-    return hashlib.sha256(body).digest()

@@ -1,10 +1,11 @@
 """The words of admission: what is asked, what is granted, what is denied."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
 from typing import Literal, Protocol
 
 import msgspec
+
+from gateway.clock import day_of
 
 Period = Literal["day", "month", "total"]
 
@@ -95,9 +96,8 @@ def window_of(limit: Limit, now: float) -> str:
     """``scope|period|start``: the window of ``limit`` at ``now``; starts are UTC dates."""
     if limit.period == "total":
         return f"{limit.scope}|total|"
-    date = datetime.fromtimestamp(now, UTC)
-    start = date.strftime("%Y-%m-%d" if limit.period == "day" else "%Y-%m")
-    return f"{limit.scope}|{limit.period}|{start}"
+    day = day_of(now)
+    return f"{limit.scope}|{limit.period}|{day if limit.period == 'day' else day[:7]}"
 
 
 def rate_window(scope: str, now: float) -> tuple[str, float]:

@@ -15,7 +15,6 @@ from starlette.routing import Route
 
 from backends.wire import openai_chat
 from backends.wire.failure import Failure
-from gateway.clock import make_request_id
 from gateway.decision_record import parse_decision
 from gateway.errors import Refused, refuse
 from gateway.identity import Principal
@@ -180,7 +179,7 @@ class Rest:
             return self._failure(refusal.failure)
 
     def _failure(self, failure: Failure) -> Response:
-        request_id = make_request_id(self._services.clock.now())
+        request_id = self._services.ids.make(self._services.clock.now())
         status, body = openai_chat.render_failure(failure, request_id)
         headers = {"x-moegate-request-id": request_id, "x-moegate-error": failure.kind}
         return Response(body, status, headers=headers, media_type=JSON)

@@ -3,7 +3,6 @@
 Units: times are seconds since the epoch (UTC), amounts integers of nano-dollars, counts tokens.
 """
 
-from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
@@ -115,8 +114,3 @@ class RequestRow(msgspec.Struct, tag="request", frozen=True, omit_defaults=True)
 
 
 Row = AttemptRow | RequestRow
-
-
-def day_of(moment: float) -> str:
-    """The UTC date that ``moment`` (seconds since the epoch) is booked on: ``2026-11-23``."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d")

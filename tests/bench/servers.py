@@ -13,7 +13,7 @@ from tests.servers import start_postgres, start_valkey
 def production_servers(folder: Path) -> Generator[Mapping[str, str]]:
     """Both servers; the environment that points moegate at them. They inherit the CPU of their start."""
     before = os.sched_getaffinity(0)
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "valkey").mkdir(parents=True, exist_ok=True)
     os.sched_setaffinity(0, {STUB_CPU})
     try:
         with (
