@@ -9,19 +9,18 @@ import gc
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from redis.asyncio import Redis
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.typing import FilteringBoundLogger
 
 from backends.health import Health
 from backends.transport import Transport
-from gateway.admission import Admission, MemoryAdmission, RedisAdmission, Reservation
+from gateway.admission import Admission, MemoryAdmission, Reservation
 from gateway.api.asgi import AsgiApp, Receive, Scope, Send
 from gateway.api.chat import ChatCompletions
 from gateway.api.rest import build_rest
 from gateway.background import Background
-from gateway.cache import CacheStore, MemoryStore, RedisStore, Sealer
+from gateway.cache import CacheStore, MemoryStore, Sealer
 from gateway.clock import Clock, RequestIds
 from gateway.errors import StartError
 from gateway.identity import Identity
@@ -39,6 +38,8 @@ from gateway.telemetry.metrics import Metrics
 from gateway.world import World, open_world
 from policies.classify import Classifier
 from policies.document import PolicyError
+
+Ping = Callable[[], Awaitable[None]]
 
 POLICY_POLL_SECONDS = 1.0
 STANDARD_OUTPUT = 1
@@ -113,7 +114,7 @@ async def open_gateway(settings: Settings, clock: Clock | None = None) -> AsyncG
         shipper = Shipper(journal, engine, log, settings.home / "refused-rows.jsonl")
         await shipper.start()
         stack.push_async_callback(shipper.close)
-        admission, cache, redis = _open_admission(settings, engine, shipper)
+        admission, cache, ping = _open_admission(settings, engine, shipper)
         stack.push_async_callback(admission.close)
         for left in journal.replayed:
             # Money that a dead worker still holds in Redis: booked and freed, once.
@@ -145,7 +146,6 @@ async def open_gateway(settings: Settings, clock: Clock | None = None) -> AsyncG
         stack.callback(poll.cancel)
         follow = asyncio.create_task(world.follow(routing))
         stack.callback(follow.cancel)
-        ping = _pinger(redis) if redis is not None else None
         _settle_memory()
         yield Runtime(services, engine, ping, clock.now())
 
@@ -181,7 +181,7 @@ def _make_table(world: World, active: StoredPolicy) -> RoutingTable:
 
 def _open_admission(
     settings: Settings, engine: AsyncEngine, shipper: Shipper
-) -> tuple[Admission, CacheStore, Redis | None]:
+) -> tuple[Admission, CacheStore, Ping | None]:
     async def seed(windows: Sequence[str]) -> dict[str, int]:
         await shipper.drain()
         return await booked(engine, windows)
@@ -189,15 +189,10 @@ def _open_admission(
     if not settings.redis_url:
         memory = MemoryStore(settings.cache_bytes_max)
         return MemoryAdmission(seed, memory.find), memory, None
-    client = Redis.from_url(settings.redis_url, socket_timeout=2.0, socket_connect_timeout=2.0)
-    return RedisAdmission(client, seed), RedisStore(client), client
+    from gateway.shared_state import open_shared_state  # noqa: PLC0415  # see there: it costs memory
 
-
-def _pinger(client: Redis) -> Callable[[], Awaitable[None]]:
-    async def ping() -> None:
-        await client.ping()
-
-    return ping
+    shared = open_shared_state(settings.redis_url, seed)
+    return shared.admission, shared.cache, shared.ping
 
 
 async def _follow_policy(

@@ -14,8 +14,8 @@ from backends.wire.failure import Failure
 from backends.wire.prompt import Media, Prompt
 from gateway.arrival import Arrival
 from gateway.cache import cache_key
-from gateway.clock import day_of
 from gateway.case import Case, Ending
+from gateway.clock import day_of
 from gateway.decision_record import DecisionRecord
 from gateway.errors import Refused
 from gateway.facts import (

@@ -6,7 +6,6 @@ settlement alone, never by time. Two implementations, one interface, one suite o
 """
 
 from gateway.admission.memory import MemoryAdmission
-from gateway.admission.redis import RedisAdmission
 from gateway.admission.seam import (
     Admission,
     AdmissionDown,
@@ -27,7 +26,6 @@ __all__ = [
     "Grant",
     "Limit",
     "MemoryAdmission",
-    "RedisAdmission",
     "Reservation",
     "Seed",
     "window_of",

@@ -1,9 +1,7 @@
-"""Where sealed answers are kept: in this process, or in Redis."""
+"""Where sealed answers are kept: in this process (Redis: :mod:`gateway.cache.redis`)."""
 
 from collections import OrderedDict
 from typing import Protocol
-
-from redis.asyncio import Redis
 
 
 class CacheStore(Protocol):
@@ -46,15 +44,3 @@ class MemoryStore:
 
     def _forget(self, key: bytes) -> None:
         self._bytes -= len(self._entries.pop(key)[0])
-
-
-class RedisStore:
-    """Entries with a time to live in Redis; Redis evicts as its operator set it up."""
-
-    def __init__(self, client: Redis) -> None:
-        self._client = client
-
-    async def store(self, key: bytes, value: bytes, ttl_seconds: int, now: float) -> None:
-        """See :class:`CacheStore`; ``now`` is Redis's own."""
-        del now
-        await self._client.set(key, value, ex=max(1, ttl_seconds))

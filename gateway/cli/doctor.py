@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 
 import orjson
 import typer
-from redis.asyncio import Redis
 
 from backends.transport import Transport
 from gateway.cli.context import read_settings
@@ -120,23 +119,19 @@ async def _look_at_database(settings: Settings) -> list[Finding]:
 async def _look_at_redis(settings: Settings) -> list[Finding]:
     if not settings.redis_url:
         return [Finding("redis", "ok", "not used: budgets and cache live in one process")]
-    client = Redis.from_url(settings.redis_url, socket_timeout=PROBE_SECONDS)
-    try:
-        about = await client.info("server")
-        config = await client.info("memory")
-    finally:
-        await client.aclose()
-    version = str(about.get("valkey_version") or about.get("redis_version"))
-    if config.get("maxmemory_policy") not in ("noeviction", None):
+    from gateway.shared_state import ask_redis  # noqa: PLC0415  # see there: it costs time
+
+    facts = await ask_redis(settings.redis_url, PROBE_SECONDS)
+    if facts.evicts is not None:
         return [
             Finding(
                 "redis",
                 "warning",
-                f"version {version} evicts ({config['maxmemory_policy']})",
+                f"version {facts.version} evicts ({facts.evicts})",
                 "set `maxmemory-policy noeviction`: budgets must not be forgotten",
             )
         ]
-    return [Finding("redis", "ok", f"version {version}")]
+    return [Finding("redis", "ok", f"version {facts.version}")]
 
 
 async def _look_at_targets(settings: Settings) -> list[Finding]:

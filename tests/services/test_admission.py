@@ -16,9 +16,9 @@ from gateway.admission import (
     Grant,
     Limit,
     MemoryAdmission,
-    RedisAdmission,
     Reservation,
 )
+from gateway.admission.redis import RedisAdmission
 from gateway.cache import MemoryStore
 
 NOW = 1_795_000_000.0
