@@ -12,6 +12,8 @@ HERE = Path(__file__).resolve().parent
 SENTENCE = (
     "The cluster served requests within budget while the policy kept private text on local models. "
 )
+STAMP = "stamp-aaaaaaaaaa "
+"""The load generator counts these letters up: no two requests are the same."""
 STUB_CPU = 1
 
 
@@ -70,7 +72,7 @@ def write_bodies(home: Path, model: str) -> Path:
     folder = home / "bodies" / model.replace("/", "_")
     folder.mkdir(parents=True, exist_ok=True)
     for size, length in (("small", 500), ("large", 100_000)):
-        text = (SENTENCE * (length // len(SENTENCE) + 1))[:length]
+        text = (STAMP + SENTENCE * (length // len(SENTENCE) + 1))[:length]
         messages = [
             {"role": "system", "content": "You are a careful assistant."},
             {"role": "user", "content": text},
