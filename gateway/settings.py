@@ -96,7 +96,7 @@ class Settings:
         "wait for the disk before a call leaves (survives power loss)",
     )
     journal_segment_bytes: int = _option(
-        8 * MIB, "MOEGATE_JOURNAL_SEGMENT_BYTES", "size of one journal segment", "bytes"
+        4 * MIB, "MOEGATE_JOURNAL_SEGMENT_BYTES", "size of one journal segment", "bytes"
     )
     cache_ttl_seconds: int = _option(
         3600, "MOEGATE_CACHE_TTL_SECONDS", "how long an answer is kept", "seconds"

@@ -20,9 +20,8 @@ _DECODER = msgspec.json.Decoder()
 _TOO_DEEP = b"\n" + b" " * (DEPTH_MAX + 1)
 """In a text indented by one blank a level, lines that begin so stand too deep: within strings there are
 no line breaks in JSON."""
-_DEEP_BYTES_MIN = sum(1 + depth for depth in range(1, DEPTH_MAX + 2))
-"""What such a line and those that lead to it add to the compact text at the least; most bodies are
-known by this to be shallow, without a search."""
+_LOOKED_AT_MAX = 256
+"""Members and elements in one container that are worth a look, see :func:`_is_ramified`."""
 
 
 class _DuplicateKeyError(ValueError):
@@ -38,18 +37,32 @@ def read_object(raw: bytes) -> dict[str, Json]:
         if encoded != compact:
             # Escapes that an encoder would not write, floats with zeros, or indeed a key twice.
             json.loads(raw, object_pairs_hook=_refuse_duplicates)
-        indented = msgspec.json.format(raw, indent=1)
+        # Most bodies hold too few containers to be deep.
+        is_too_deep = _is_ramified(tree) and _TOO_DEEP in msgspec.json.format(raw, indent=1)
     except _DuplicateKeyError as error:
         raise invalid_request(str(error), code="duplicate_key") from error
     except RecursionError as error:
         raise _too_deep() from error
     except (ValueError, msgspec.MsgspecError) as error:
         raise _explain(raw, str(error)) from error
-    if len(indented) - len(compact) >= _DEEP_BYTES_MIN and _TOO_DEEP in indented:
+    if is_too_deep:
         raise _too_deep()
     if not isinstance(tree, dict):
         raise invalid_request("the body must be a JSON object", code="invalid_type")
     return tree
+
+
+def _is_ramified(tree: Json) -> bool:
+    """False only if ``tree`` surely holds fewer objects and lists than it would take to nest too deep."""
+    count, left = 0, [tree]
+    while left:
+        node = left.pop()
+        if isinstance(node, dict | list):
+            count += 1
+            if count > DEPTH_MAX or len(node) > _LOOKED_AT_MAX:
+                return True
+            left += node.values() if isinstance(node, dict) else node
+    return False
 
 
 def _refuse_duplicates(pairs: list[tuple[str, Json]]) -> None:

@@ -98,7 +98,12 @@ def parse_request(raw: bytes) -> Prompt:
             message = f"`{name}` is no longer taken: send `{successor}`"
             raise invalid_request(message, param=name, code="unsupported_parameter")
     try:
-        said = _DECODER.decode(raw)
+        # Schemas are kept as they were written, which only a look at the text can do.
+        said = (
+            _DECODER.decode(raw)
+            if "tools" in tree or "response_format" in tree
+            else msgspec.convert(tree, SaidRequest)
+        )
     except msgspec.ValidationError as error:
         raise _explain(error) from error
     except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError) as error:

@@ -4,6 +4,7 @@ import base64
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -276,3 +277,27 @@ def test_any_bytes_give_a_prompt_or_a_wire_error(raw: bytes) -> None:
     for data in (raw, sound + raw, sound[:at] + raw, sound[:at] + raw + sound[at:]):
         said = parse_or_refuse(data)
         assert isinstance(said, Prompt) or said.kind == "invalid_request"
+
+
+WILD = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 2**70), st.floats(allow_nan=False), st.text(max_size=4),
+    st.lists(st.text(max_size=2), max_size=3), st.just([{"type": "text", "text": "hi"}]),
+    st.just([USER]), st.just({"include_usage": True}), st.just({}), st.just({"type": "function"}),
+)  # fmt: skip
+MEMBER_NAMES = st.sampled_from(
+    ["model", "messages", "max_tokens", "temperature", "stop", "n", "stream", "seed", "user", "top_p",
+     "stream_options", "reasoning_effort", "tool_choice", "logit_bias", "metadata", "odd"]
+)  # fmt: skip
+
+
+@given(st.dictionaries(MEMBER_NAMES, WILD, max_size=5))
+def test_both_readers_say_the_same(members: dict[str, Any]) -> None:
+    """Whether schemas make a second look at the text necessary changes nothing about the rest."""
+    plain, with_tools = body(**members), body(**members, tools=None)
+    assert _known(parse_or_refuse(json.dumps(plain).encode())) == _known(
+        parse_or_refuse(json.dumps(with_tools).encode())
+    )
+
+
+def _known(read: Prompt | Failure) -> object:
+    return read if isinstance(read, Failure) else msgspec.structs.replace(read, raw=b"")
