@@ -9,7 +9,7 @@ import json
 import struct
 import threading
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -44,12 +44,14 @@ class Scripted:
 
 
 class Upstream:
-    """The host. ``script`` is used up in order, then ``default`` answers."""
+    """The host. ``script`` is used up in order, then ``default`` answers; ``answer_by``, once set,
+    decides by what was asked."""
 
     def __init__(self) -> None:
         self.requests: list[Recorded] = []
         self.script: deque[Scripted] = deque()
         self.default: Scripted | None = None
+        self.answer_by: Callable[[Recorded], Scripted] | None = None
         self.hung_up = threading.Event()
         self.port = 0
         self._loop = asyncio.new_event_loop()
@@ -116,6 +118,8 @@ class Upstream:
             return True
         self.requests.append(Recorded(path, headers, body))
         answer = self.script.popleft() if self.script else self.default
+        if self.answer_by is not None:
+            answer = self.answer_by(self.requests[-1])
         assert answer is not None, "nothing was scripted"
         return await self._answer(reader, writer, answer)
 

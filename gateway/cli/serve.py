@@ -39,9 +39,11 @@ def serve(
         # A file of one's own is brought up to date at once; a shared database only by `moegate init`.
         prepared = asyncio.run(prepare(settings))
     greet = _greeting(settings, prepared, as_json=as_json)
-    if settings.workers > 1 and config is not None:
-        # Workers are fresh processes that read their settings anew.
-        os.environ["MOEGATE_CONFIG"] = str(config.absolute())
+    if settings.workers > 1:
+        _announce_workers(settings, as_json=as_json)
+        if config is not None:
+            # Workers are fresh processes that read their settings anew.
+            os.environ["MOEGATE_CONFIG"] = str(config.absolute())
     uvicorn.run(
         Gateway(settings, greet) if settings.workers == 1 else "gateway.cli.serve:make_worker",
         factory=settings.workers > 1,
@@ -64,6 +66,16 @@ def serve(
 def make_worker() -> Gateway:
     """The application of one worker process, from the environment it inherited."""
     return Gateway(read_settings(None, {}))
+
+
+def _announce_workers(settings: Settings, *, as_json: bool) -> None:
+    """What the parent of several workers can say before they start; what each finds is in its log."""
+    url = f"http://{_shown_host(settings.host)}:{settings.port}"
+    if as_json:
+        said = {"url": url, "workers": settings.workers, "state": str(settings.home)}
+        typer.echo(orjson.dumps(said).decode())
+    else:
+        typer.echo(f"moegate starts {settings.workers} workers at {url}; state in {settings.home}")
 
 
 def _greeting(

@@ -2,12 +2,8 @@
 
 import asyncio
 import contextlib
-import json
-import os
 import random
 import signal
-import subprocess
-import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,14 +13,11 @@ from sqlalchemy import select
 
 from gateway.ledger import open_database
 from gateway.ledger.tables import attempts
-from tests.servers import find_free_port
-from tests.upstreams import Upstream, chat_answer, chat_stream, running_upstream
+from tests.gateway_command import TOKEN, command, end, environment, start
+from tests.upstreams import chat_answer, chat_stream, running_upstream
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 CLIENTS = 8
 KILLS = 3
-TOKEN = "an-administrators-own-token"
-MOEGATE = [sys.executable, "-c", "from gateway.cli import main; main()"]
 
 
 @dataclass(slots=True)
@@ -42,36 +35,6 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite+aiosqlite:///{tmp_path}/accounts.sqlite"
     url: str = request.getfixturevalue("postgres_database")
     return url
-
-
-def environment(home: Path, url: str, outside: Upstream, inside: Upstream) -> dict[str, str]:
-    """A gateway between two hosts, that looks at nothing else on this machine."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return kept | {
-        "MOEGATE_HOME": str(home), "MOEGATE_DATABASE_URL": url, "MOEGATE_ADMIN_TOKEN": TOKEN,
-        "MOEGATE_DISCOVER": "off", "MOEGATE_SIMULATOR": "off", "OPENAI_API_KEY": "sk-test",
-        "OPENAI_BASE_URL": f"{outside.url}/v1", "SGLANG_URLS": inside.url,
-    }  # fmt: skip
-
-
-def start(environ: dict[str, str]) -> "tuple[subprocess.Popen[bytes], str]":
-    """A gateway process that answers, and its address."""
-    port = find_free_port()
-    process = subprocess.Popen(
-        [*MOEGATE, "serve", "--port", str(port), "--json"],
-        cwd=REPOSITORY, env=environ, stdout=subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdout is not None
-    for line in process.stdout:
-        with contextlib.suppress(ValueError, KeyError):
-            return process, str(json.loads(line)["url"])
-    raise AssertionError(f"the gateway ended by itself: {process.wait()}")
-
-
-def end(process: "subprocess.Popen[bytes]", how: signal.Signals) -> None:
-    """Stop it, and read what it still says so that it does not wait for a reader."""
-    process.send_signal(how)
-    process.communicate(timeout=40)
 
 
 async def ask_on(client: httpx.AsyncClient, seen: Seen, dice: random.Random) -> None:
@@ -123,10 +86,7 @@ async def test_books_agree_with_the_providers_after_kills(
         outside.default = replace(chat_stream(("he", "l", "l", "o"), pause=0.004), headers=hangs_up)
         inside.default = chat_answer()
         environ = environment(tmp_path / "home", database_url, outside, inside)
-        made = await asyncio.to_thread(
-            subprocess.run, [*MOEGATE, "init", "--quiet"], cwd=REPOSITORY, env=environ, timeout=60
-        )
-        assert made.returncode == 0
+        await asyncio.to_thread(command, environ, "init", "--quiet")
         for _ in range(KILLS):
             await load_until_killed(environ, seen, dice)
         reached = len(outside.requests) + len(inside.requests)
