@@ -57,6 +57,8 @@ class Journal:
         Raises :class:`JournalDown`.
         """
         self._segment_bytes = segment_bytes
+        self._has_disk = True
+        """False from a segment that could not be made to the next one that could."""
         self._open_segment = open_segment
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder: msgspec.msgpack.Decoder[Row] = msgspec.msgpack.Decoder(
@@ -130,7 +132,9 @@ class Journal:
         if self._flusher.fault is not None:
             return False
         room = (len(self._open) + 2) * SETTLE_BYTES_MAX
-        return self._flusher.current.fits(room) or len(self._segments) < SEGMENTS_MAX
+        if self._flusher.current.fits(room):
+            return True
+        return self._has_disk and len(self._segments) < SEGMENTS_MAX
 
     async def flushed(self) -> None:
         """Wait until everything written so far is on the disk. Raises :class:`JournalDown`."""
@@ -204,7 +208,9 @@ class Journal:
         try:
             segment = self._flusher.rotate()
         except OSError as error:
+            self._has_disk = False
             raise JournalDown(f"no new journal segment: {error.strerror}") from error
+        self._has_disk = True
         self._segments.append(segment)
         return segment
 

@@ -1,0 +1,182 @@
+"""P8: what happens when a part is taken away is a contract; here each part is, and is given back.
+
+What is answered then, what is refused and how, stands in docs/degraded-modes.md; a detector that fails and
+hosts that do are taken away in the tests of P1 and of routing.
+"""
+
+import errno
+import os
+import subprocess
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gateway.admission import Limit
+from gateway.identity import NewKey
+from gateway.ledger import segment
+from tests.gate import Gate, gate_before
+from tests.gateway_command import MOEGATE, REPOSITORY, environment
+from tests.gateway_process import RunningGateway, running_gateway, two_sided, wait_for
+from tests.upstreams import Upstream, chat_answer, chat_stream, running_upstream
+
+BUDGET = Limit("", "total", 10**9)
+PRICED = "openai/gpt-5.4-nano"
+
+
+@contextmanager
+def gateway_on(
+    home: Path, environ: dict[str, str]
+) -> Generator[tuple[RunningGateway, Upstream, Upstream]]:
+    """A gateway between a host outside and one at home."""
+    with running_upstream() as outside, running_upstream() as inside:
+        outside.default = inside.default = chat_answer()
+        with running_gateway(home, two_sided(outside, inside) | environ) as gateway:
+            yield gateway, outside, inside
+
+
+@pytest.fixture
+def database_url(postgres_database: str) -> str:
+    """A fresh database; made by a fixture with a loop, used by tests without one."""
+    return postgres_database
+
+
+def is_refused(answer: httpx.Response, kind: str) -> bool:
+    """Whether a request was turned away with 503, in the client's format, to come back later."""
+    assert answer.status_code == 503, answer.text
+    assert answer.headers["x-moegate-error"] == kind
+    assert int(answer.headers["retry-after"]) >= 1
+    return bool(answer.json()["error"]["message"])
+
+
+def test_sql_away_and_back(tmp_path: Path, database_url: str) -> None:
+    """Known keys are served, unknown ones are asked to come back, not told that they are wrong; every
+    call that was made meanwhile is in SQL when it is back."""
+    with (
+        gate_before(database_url) as (gate, url),
+        gateway_on(tmp_path, {"MOEGATE_DATABASE_URL": url}) as (gateway, _outside, _inside),
+    ):
+        stranger = gateway.make_key(NewKey("strangers"))
+        assert gateway.say().status_code == 200
+        gate.cut()
+        ids = [gateway.say().headers["x-moegate-request-id"] for _ in range(5)]
+        assert is_refused(gateway.say(authorization=f"Bearer {stranger}"), "overloaded")
+        ready = gateway.client.get("/readyz")
+        assert ready.status_code == 200
+        assert ready.json()["checks"]["sql"]["ok"] is False
+        assert gateway.runtime.services.journal.unshipped >= 5
+        gate.open()
+        assert {row["request_id"] for row in gateway.rows("attempts")} >= set(ids)
+        wait_for(lambda: gateway.say(authorization=f"Bearer {stranger}").status_code == 200)
+
+
+@pytest.mark.parametrize("way", ["cut", "stall"])
+def test_redis_away_and_back(tmp_path: Path, redis_url: str, way: str) -> None:
+    """A budget that cannot be checked admits nobody, and nothing leaves; what needs no Redis goes on."""
+    with (
+        gate_before(redis_url) as (gate, url),
+        gateway_on(tmp_path, {"MOEGATE_REDIS_URL": url}) as (gateway, outside, _inside),
+    ):
+        bounded = f"Bearer {gateway.make_key(NewKey('t', limit=BUDGET))}"
+        assert gateway.say(model=PRICED, authorization=bounded).status_code == 200
+        calls = len(outside.requests)
+        take_away(gate, way)
+        assert is_refused(gateway.say(model=PRICED, authorization=bounded), "overloaded")
+        assert len(outside.requests) == calls
+        assert gateway.say(model=PRICED).status_code == 200, "no budget, no cache: no Redis"
+        assert gateway.client.get("/readyz").status_code == 503
+        gate.open()
+        wait_for(lambda: gateway.say(model=PRICED, authorization=bounded).status_code == 200, 20)
+        assert gateway.client.get("/readyz").status_code == 200
+
+
+def test_redis_lost_during_a_stream(tmp_path: Path, redis_url: str) -> None:
+    """The stream goes on to its end, and its money is booked once Redis is back."""
+    with (
+        gate_before(redis_url) as (gate, url),
+        gateway_on(tmp_path, {"MOEGATE_REDIS_URL": url}) as (gateway, outside, _inside),
+    ):
+        outside.default = chat_stream(("a", "b", "c", "d"), pause=0.05)
+        key = gateway.make_key(NewKey("t", limit=BUDGET))
+        body = {"model": PRICED, "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+        headers = {"authorization": f"Bearer {key}"}
+        with gateway.client.stream(
+            "POST", "/v1/chat/completions", json=body, headers=headers
+        ) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            gate.cut()
+            assert list(lines)[-2:] == ["data: [DONE]", ""]
+        gate.open()
+        [row] = gateway.rows("attempts")
+        assert row["state"] == "settled"
+        outside.default = chat_answer()
+        wait_for(
+            lambda: gateway.say(model=PRICED, authorization=f"Bearer {key}").status_code == 200
+        )
+
+
+def take_away(gate: Gate, way: str) -> None:
+    """Cut, or let hang."""
+    if way == "cut":
+        gate.cut()
+    else:
+        gate.stall()
+
+
+def test_journal_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full refuses the next call before it is made; with room again it goes on."""
+    room = os.posix_fallocate
+
+    def full(descriptor: int, offset: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    small = {"MOEGATE_JOURNAL_SEGMENT_BYTES": "65536"}
+    with gateway_on(tmp_path, small) as (gateway, outside, inside):
+        assert gateway.say().status_code == 200
+        monkeypatch.setattr(segment.os, "posix_fallocate", full)
+        answers = 0
+        while (answer := gateway.say()).status_code == 200:
+            answers += 1
+            assert answers < 500, "the journal never filled"
+        assert is_refused(answer, "overloaded")
+        reached = len(outside.requests) + len(inside.requests)
+        assert is_refused(gateway.say(stream=True), "overloaded")
+        assert len(outside.requests) + len(inside.requests) == reached
+        assert gateway.client.get("/readyz").status_code == 503
+        monkeypatch.setattr(segment.os, "posix_fallocate", room)
+        wait_for(lambda: gateway.say().status_code == 200)
+        assert len(gateway.rows("attempts")) == len(outside.requests) + len(inside.requests)
+
+
+def test_a_start_without_sql_says_so(tmp_path: Path, database_url: str) -> None:
+    """A gateway that cannot read its database does not start half."""
+
+    with (
+        gate_before(database_url) as (gate, url),
+        running_upstream() as outside,
+        running_upstream() as inside,
+    ):
+        gate.cut()
+        done = subprocess.run(
+            [*MOEGATE, "serve", "--port", "1"], cwd=REPOSITORY, timeout=60, capture_output=True,
+            env=environment(tmp_path, url, outside, inside), text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode != 0
+    assert "the database cannot be read" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_broken_bytes_in_a_journal(tmp_path: Path) -> None:
+    """A dead worker's journal that ends in rubbish is read up to there, and the gateway starts."""
+    token = {"MOEGATE_ADMIN_TOKEN": "an-administrators-own-token"}
+    with gateway_on(tmp_path, token) as (gateway, _outside, _inside):
+        assert gateway.say().status_code == 200
+    left = tmp_path / "journal" / ("0" * 32)
+    left.mkdir(parents=True)
+    (left / "00000001.journal").write_bytes(b"\xff\x00rubbish" * 500)
+    with gateway_on(tmp_path, token) as (gateway, _outside, _inside):
+        assert gateway.say().status_code == 200
+        assert [row["state"] for row in gateway.rows("attempts")] == ["settled", "settled"]
