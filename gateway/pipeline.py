@@ -141,7 +141,14 @@ class Pipeline:
         )
         if not (ask.limits or ask.cache_key or ask.requests_per_minute is not None):
             return False
-        granted = await self._services.admission.admit(ask)
+        try:
+            granted = await self._services.admission.admit(ask)
+        except AdmissionDown:
+            if ask.limits or ask.requests_per_minute is not None:
+                raise
+            # Nothing had to be admitted, and a lost cache is no reason to refuse.
+            ending.cache = "off"
+            return False
         if isinstance(granted, Denied):
             raise Refused(denied_failure(granted))
         hold.take(granted.reservation)

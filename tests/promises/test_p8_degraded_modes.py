@@ -85,7 +85,10 @@ def test_redis_away_and_back(tmp_path: Path, redis_url: str, way: str) -> None:
         take_away(gate, way)
         assert is_refused(gateway.say(model=PRICED, authorization=bounded), "overloaded")
         assert len(outside.requests) == calls
-        assert gateway.say(model=PRICED).status_code == 200, "no budget, no cache: no Redis"
+        assert gateway.say(model=PRICED).status_code == 200
+        uncached = gateway.say(model=PRICED, temperature=0)
+        assert uncached.status_code == 200, "a lost cache is no reason to refuse"
+        assert uncached.headers["x-moegate-cache"] == "off"
         assert gateway.client.get("/readyz").status_code == 503
         gate.open()
         wait_for(lambda: gateway.say(model=PRICED, authorization=bounded).status_code == 200, 20)
