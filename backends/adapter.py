@@ -4,7 +4,7 @@ An :class:`Adapter` is address + authentication + quirks over a codec. It does n
 what to send (:class:`Outbound`) and reads what came back; :mod:`backends.transport` moves the bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -28,6 +28,14 @@ class Outbound(msgspec.Struct, frozen=True):
 
 class ProviderAdapter(Protocol):
     """One way to speak to hosts."""
+
+    @property
+    def load(self) -> Callable[[], Awaitable[None]] | None:
+        """What has to be awaited before the first :meth:`prepare`; None if nothing (more) has to be.
+
+        Raises :class:`backends.wire.failure.WireError` if it cannot be had.
+        """
+        ...
 
     def prepare(self, prompt: Prompt, target: Target, output_cap: int | None) -> Outbound:
         """Render ``prompt`` for ``target``; ``output_cap`` is enforced upstream when given.

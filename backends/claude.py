@@ -23,6 +23,8 @@ VERSION = "2023-06-01"
 class ClaudeAdapter:
     """See :class:`backends.adapter.ProviderAdapter`."""
 
+    load = None
+
     def __init__(
         self, endpoints: Mapping[str, Endpoint], now: Callable[[], float] = time.time
     ) -> None:

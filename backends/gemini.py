@@ -16,6 +16,8 @@ from backends.wire.relay import TranslatingRelay, fold_answer
 class GeminiAdapter:
     """See :class:`backends.adapter.ProviderAdapter`."""
 
+    load = None
+
     def __init__(
         self, endpoints: Mapping[str, Endpoint], now: Callable[[], float] = time.time
     ) -> None:

@@ -14,6 +14,8 @@ from backends.wire.prompt import Prompt
 class GptAdapter:
     """See :class:`backends.adapter.ProviderAdapter`."""
 
+    load = None
+
     def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
         self._hosts = {
             name: (f"{endpoint.base_urls[0]}/chat/completions", bearer_headers(endpoint))

@@ -1,47 +1,84 @@
 """Every other provider, through LiteLLM's request and answer transforms and nothing else of it.
 
-Promises: LiteLLM is imported only when a target of the long tail is used (it costs seconds and 190 MB),
-never calls out by itself (no price map from the network, no callbacks, no client of its own: the bytes
-leave through :mod:`backends.transport`), and what it does not carry is listed.
+Promises: LiteLLM is imported only when a target of the long tail is switched on (it costs seconds and
+190 MB), in a thread, and is kept from calling out by itself: no price map from the network, no callbacks,
+no client of its own. The bytes leave through :mod:`backends.transport`. What it does not carry is listed,
+a cap that it does not carry is refused. Where it misreads a provider's answers a codec of our own does
+the reading (:mod:`backends.wire.cohere_chat`).
 """
 
+import asyncio
+import functools
 import importlib
 import json
+import logging
 import os
+import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, cast
 
 import orjson
 
 from backends.adapter import Outbound
 from backends.target import Endpoint, Target
-from backends.wire.events import CallDelta, CallStart, End, Event, Finish, Start, TextDelta
+from backends.wire import cohere_chat
+from backends.wire.events import Start
 from backends.wire.failure import Failure, WireError, invalid_request
+from backends.wire.litellm_shapes import ChunkParser, ShapeParser, broken, read_shape
 from backends.wire.openai_chat import read_error
-from backends.wire.openai_chat.passing import FINISH_REASONS
-from backends.wire.openai_chat.usage import RawUsage, normalise_usage
 from backends.wire.outcome import Answer, StreamRelay
 from backends.wire.prompt import Json, Prompt
-from backends.wire.relay import TranslatingRelay, fold_answer
-from backends.wire.sse import SseReader
-from backends.wire.usage import Usage
+from backends.wire.relay import EventParser, TranslatingRelay, fold_answer
+from backends.wire.rendering import Losses
+from backends.wire.upstream_errors import clean_text
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-import msgspec
-
-EVENT_BYTES_MAX = 16 * 1024 * 1024
+ERROR_CHARS_MAX = 300
 WHOLE_ADDRESS: Mapping[str, str] = {"cohere": "/v2/chat"}
 """Providers whose transform takes the address as given: the path that belongs to it."""
 LITELLM_NAMES: Mapping[str, str] = {"cohere": "cohere_chat"}
-NOT_PARAMETERS = frozenset({"model", "messages", "stream", "stream_options"})
+OWN_READERS = frozenset({"cohere"})
+"""Providers whose answers LiteLLM misreads."""
+NOT_PARAMETERS = frozenset(
+    {"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens"}
+)
+"""Members that are no sampling parameters, or that :meth:`LongtailAdapter.prepare` sets itself."""
+CAPS = ("max_tokens", "max_completion_tokens")
+FOR_SDKS = frozenset(
+    {"extra_headers", "extra_body", "extra_query", "timeout", "api_base", "api_key"}
+)
+"""What LiteLLM takes from callers in its own process, never from the wire."""
+WITHOUT_EFFECT: Mapping[str, tuple[Json, ...]] = {
+    "n": (1,),
+    "tool_choice": ("auto",),
+    "parallel_tool_calls": (True,),
+    "response_format": ({"type": "text"},),
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "stop": ([],),
+}
+"""Values that say what holds anyway, so that leaving them out loses nothing."""
+BARRED = frozenset(
+    {
+        "socket.connect",
+        "socket.getaddrinfo",
+        "socket.gethostbyname",
+        "socket.sendto",
+        "socket.sendmsg",
+    }
+)
+"""Audit events (Python's table of them) of a thread that calls out."""
 
 Params = dict[str, Json]
 
 
-class _Config(Protocol):
+class ProviderConfig(Protocol):
     """The part of LiteLLM's provider configurations that is used here."""
 
     def get_supported_openai_params(self, model: str) -> list[str]: ...
@@ -66,8 +103,75 @@ class _Config(Protocol):
     ) -> object: ...
 
 
-class _ChunkParser(Protocol):
-    def chunk_parser(self, chunk: dict[str, Json]) -> object: ...
+class _LiteLLM:
+    """LiteLLM, imported and sealed in."""
+
+    def __init__(self) -> None:
+        self._here = threading.local()
+        sys.addaudithook(self._watch)
+        # It would read a price map from the network and any `.env` from the folder it runs in.
+        os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+        os.environ["LITELLM_MODE"] = "PRODUCTION"
+        with self.sealed():
+            self.module: ModuleType = importlib.import_module("litellm")
+            self.utils: ModuleType = importlib.import_module("litellm.utils")
+            self.kinds: ModuleType = importlib.import_module("litellm.types.utils")
+            self.httpx: ModuleType = importlib.import_module("httpx")
+        vars(self.module)["telemetry"] = False
+        vars(self.module)["suppress_debug_info"] = True
+        # It has much to say of its own types, and its log lines quote prompts.
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"pydantic\b")
+        for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
+            logging.getLogger(name).disabled = True
+
+    @contextmanager
+    def sealed(self) -> Generator[None]:
+        """While it lasts this thread cannot call out; other threads can."""
+        self._here.is_sealed = True
+        try:
+            yield
+        finally:
+            self._here.is_sealed = False
+
+    def find_config(self, target: Target) -> ProviderConfig:
+        """The transforms for ``target``. Raises ``WireError`` if LiteLLM has none."""
+        name = LITELLM_NAMES.get(target.provider, target.provider)
+        try:
+            config = self.utils.ProviderConfigManager.get_provider_chat_config(
+                model=target.model, provider=self.kinds.LlmProviders(name)
+            )
+        except ValueError:
+            config = None
+        if config is None:
+            raise invalid_request(f"`{target.name}` cannot be reached through the long tail")
+        return cast("ProviderConfig", config)  # LiteLLM is untyped here
+
+    def _watch(self, event: str, _args: tuple[object, ...]) -> None:
+        if event in BARRED and getattr(self._here, "is_sealed", False):
+            raise _CallsOut("it would have to call out by itself")
+
+
+class _SealedParser:
+    """LiteLLM's reader of the chunks of one stream, kept from calling out."""
+
+    def __init__(self, litellm: _LiteLLM, iterator: object) -> None:
+        self._litellm = litellm
+        self._parser = cast("ChunkParser", iterator)  # LiteLLM gives its iterators no common type
+
+    def chunk_parser(self, chunk: dict[str, Json]) -> object:
+        """See :class:`backends.wire.litellm_shapes.ChunkParser`."""
+        with self._litellm.sealed():
+            return self._parser.chunk_parser(chunk)
+
+
+class _CallsOut(RuntimeError):
+    """LiteLLM tried to open a connection of its own (for a token, or an image's bytes)."""
+
+
+# An import and an audit hook are the process's own: neither can be undone, nor should be done twice.
+@functools.cache
+def _open_litellm() -> _LiteLLM:
+    return _LiteLLM()
 
 
 class LongtailAdapter:
@@ -78,247 +182,245 @@ class LongtailAdapter:
     ) -> None:
         self._endpoints = endpoints
         self._now = now
-        self._litellm: ModuleType | None = None
+        self._litellm: _LiteLLM | None = None
+        self._loading: asyncio.Task[None] | None = None
+
+    @property
+    def load(self) -> Callable[[], Awaitable[None]] | None:
+        """See :class:`backends.adapter.ProviderAdapter`."""
+        return self._load if self._litellm is None else None
+
+    async def _load(self) -> None:
+        """Import LiteLLM in a thread, once for all who wait. Raises ``WireError`` if it is not there."""
+        if self._loading is None or self._loading.done():
+            self._loading = asyncio.create_task(asyncio.to_thread(self.warm))
+        try:
+            # A client that leaves takes nothing from the others.
+            await asyncio.shield(self._loading)
+        except (ImportError, OSError) as error:
+            message = "what speaks to this provider cannot be loaded"
+            detail = type(error).__name__
+            raise WireError(Failure("upstream_failed", message, detail=detail)) from error
 
     def warm(self) -> None:
-        """Import LiteLLM; takes seconds, so call it from a thread when such a target is switched on."""
-        if self._litellm is None:
-            os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-            litellm = importlib.import_module("litellm")
-            vars(litellm)["telemetry"] = False
-            vars(litellm)["suppress_debug_info"] = True
-            self._litellm = litellm
+        """Import LiteLLM; takes seconds, so that it is no affair of the event loop's thread."""
+        self._litellm = _open_litellm()
 
     def prepare(self, prompt: Prompt, target: Target, output_cap: int | None) -> Outbound:
         """See :class:`backends.adapter.ProviderAdapter`."""
-        config = self._config(target)
-        said: Params = json.loads(prompt.raw)
-        given = {name: value for name, value in said.items() if name not in NOT_PARAMETERS}
-        if output_cap is not None:
-            given.pop("max_completion_tokens", None)
-            given["max_tokens"] = output_cap
-        supported = set(config.get_supported_openai_params(target.model))
-        taken = {name: value for name, value in given.items() if name in supported}
-        dropped = tuple(
-            sorted(name for name in given if name not in supported and given[name] is not None)
-        )
-        endpoint = self._endpoints[target.endpoint]
-        key = endpoint.credential.reveal() if endpoint.credential is not None else None
-        base = endpoint.base_urls[0] + WHOLE_ADDRESS.get(target.provider, "")
-        try:
-            optional = config.map_openai_params(
-                non_default_params=taken, optional_params={}, model=target.model, drop_params=True
-            )
-            if prompt.is_stream:
-                optional["stream"] = True
-            headers = config.validate_environment(
-                headers={}, model=target.model, messages=said["messages"], optional_params=optional,
-                litellm_params={}, api_key=key, api_base=base,
-            )  # fmt: skip
-            url = config.get_complete_url(
-                api_base=base, api_key=key, model=target.model, optional_params=optional,
-                litellm_params={}, stream=prompt.is_stream,
-            )  # fmt: skip
-            body = config.transform_request(
-                model=target.model, messages=said["messages"], optional_params=optional,
-                litellm_params={}, headers=headers,
-            )  # fmt: skip
-        except Exception as error:  # LiteLLM raises whatever its provider's module raises
-            message = f"`{target.name}` cannot take this request"
-            raise invalid_request(f"{message}: {' '.join(str(error).split())[:300]}") from error
-        sent = {name.lower(): value for name, value in headers.items()}
-        sent["content-type"] = "application/json"
-        return Outbound(
-            target.name, url, tuple(sent.items()), orjson.dumps(body), prompt.is_stream, dropped
-        )
+        if prompt.format != "openai-chat":
+            raise invalid_request(f"`{target.name}` cannot be asked in the format {prompt.format}")
+        litellm = self._opened()
+        config = litellm.find_config(target)
+        with litellm.sealed():
+            call = Translation(config, target, self._endpoints[target.endpoint], prompt)
+            return call.render(output_cap)
 
     def open_stream(self, prompt: Prompt, target: Target) -> StreamRelay:
         """See :class:`backends.adapter.ProviderAdapter`."""
-        iterator = self._config(target).get_model_response_iterator(
-            streaming_response=iter(()), sync_stream=True, json_mode=False
-        )
-        parser = LongtailParser(
-            cast("_ChunkParser", iterator),  # LiteLLM gives its iterators no common type
-            Start(f"chatcmpl-{os.urandom(12).hex()}", target.model, int(self._now())),
-        )
+        created_at = int(self._now())
+        parser: EventParser
+        if target.provider in OWN_READERS:
+            parser = cohere_chat.CohereParser(model=target.model, created_at=created_at)
+        else:
+            litellm = self._opened()
+            iterator = _open_iterator(litellm.find_config(target))
+            parser = ShapeParser(
+                _SealedParser(litellm, iterator), Start(_make_id(), target.model, created_at)
+            )
         return TranslatingRelay(parser, prompt)
 
     def read_answer(self, prompt: Prompt, target: Target, body: bytes) -> Answer:
         """See :class:`backends.adapter.ProviderAdapter`."""
-        httpx, litellm = importlib.import_module("httpx"), self._litellm
-        said: Params = json.loads(prompt.raw)
-        try:
-            answer = self._config(target).transform_response(
-                model=target.model,
-                raw_response=httpx.Response(200, content=body),
-                model_response=litellm.ModelResponse() if litellm is not None else None,
-                logging_obj=_Silent(),
-                request_data={},
-                messages=said["messages"],
-                optional_params={},
-                litellm_params={},
-                encoding=None,
-                api_key=None,
+        created_at = int(self._now())
+        if target.provider in OWN_READERS:
+            return fold_answer(
+                cohere_chat.read_answer(body, model=target.model, created_at=created_at)
             )
-        except Exception as error:  # as above; a broken answer is the provider's failure
-            raise WireError(_broken(type(error).__name__)) from error
-        start = Start(f"chatcmpl-{os.urandom(12).hex()}", target.model, int(self._now()))
-        return fold_answer(_events_of(_dump(answer), start, "message"))
+        litellm = self._opened()
+        blank = litellm.module.ModelResponse()
+        # What a transform leaves as it was is not known, and must not look like an orderly end.
+        blank.choices[0].finish_reason = ""
+        try:
+            with litellm.sealed():
+                answer = litellm.find_config(target).transform_response(
+                    model=target.model,
+                    raw_response=litellm.httpx.Response(200, content=body),
+                    model_response=blank,
+                    logging_obj=_Silent(),
+                    request_data={},
+                    messages=json.loads(prompt.raw)["messages"],
+                    optional_params={},
+                    litellm_params={},
+                    encoding=None,
+                    api_key=None,
+                )
+            return fold_answer(read_shape(answer, Start(_make_id(), target.model, created_at)))
+        except WireError:
+            raise
+        except Exception as error:  # LiteLLM raises whatever its provider's module raises
+            raise WireError(broken(type(error).__name__)) from error
 
     def read_failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         """See :class:`backends.adapter.ProviderAdapter`."""
         return read_error(status, headers, body)
 
-    def _config(self, target: Target) -> _Config:
-        self.warm()
-        utils = importlib.import_module("litellm.utils")
-        kinds = importlib.import_module("litellm.types.utils")
-        provider = kinds.LlmProviders(LITELLM_NAMES.get(target.provider, target.provider))
-        config = utils.ProviderConfigManager.get_provider_chat_config(
-            model=target.model, provider=provider
-        )
-        if config is None:
-            raise invalid_request(f"`{target.name}` cannot be reached through the long tail")
-        return cast("_Config", config)  # LiteLLM is untyped here
+    def _opened(self) -> _LiteLLM:
+        if self._litellm is None:
+            # Never import here: this is the event loop's thread.
+            message = "what speaks to this provider is still being loaded; try again"
+            raise WireError(Failure("overloaded", message, retry_after_seconds=3.0))
+        return self._litellm
 
 
-class LongtailParser:
-    """The events of a stream that one of LiteLLM's chunk parsers reads."""
+class Translation:
+    """One prompt on its way through LiteLLM's transforms."""
 
-    def __init__(self, parser: _ChunkParser, start: Start) -> None:
-        self.failure: Failure | None = None
-        self.early_input: Usage | None = None
-        self.dropped: dict[str, None] = {}
-        self._parser = parser
-        self._start: Start | None = start
-        self._sse = SseReader(EVENT_BYTES_MAX)
-        self._calls: dict[int, int] = {}
-        self._finish: str | None = None
-        self._usage: Usage | None = None
+    def __init__(
+        self, config: ProviderConfig, target: Target, endpoint: Endpoint, prompt: Prompt
+    ) -> None:
+        self._config = config
+        self._target = target
+        self._prompt = prompt
+        self._said: Params = json.loads(prompt.raw)
+        self._supported = set(config.get_supported_openai_params(target.model)) - FOR_SDKS
+        credential = endpoint.credential
+        self._key = credential.reveal() if credential is not None else None
+        self._base = endpoint.base_urls[0] + WHOLE_ADDRESS.get(target.provider, "")
 
-    def feed(self, chunk: bytes) -> list[Event]:
-        """See :class:`backends.wire.relay.EventParser`."""
-        events: list[Event] = []
-        if self.failure is not None:
-            return events
+    def render(self, output_cap: int | None) -> Outbound:
+        """The request. Raises ``WireError``, with the parameter where it is known."""
+        prompt, target = self._prompt, self._target
+        is_read_here = target.provider in OWN_READERS
+        if prompt.is_stream and not is_read_here and _open_iterator(self._config) is None:
+            raise invalid_request(f"`{target.name}` cannot stream", param="stream")
+        said = self._said
+        given = {name: value for name, value in said.items() if name not in NOT_PARAMETERS}
+        taken = {name: value for name, value in given.items() if name in self._supported}
+        optional = self._map(taken)
+        lost = [name for name in given if name not in taken or self._is_lost(name, taken[name])]
+        optional.update(self._cap(output_cap))
+        if prompt.is_stream:
+            optional["stream"] = True
+            if "stream_options" in self._supported:
+                optional["stream_options"] = {"include_usage": True}
         try:
-            for event in self._sse.feed(chunk):
-                if event.data.strip() not in (b"[DONE]", b""):
-                    parsed = self._parser.chunk_parser(orjson.loads(event.data))
-                    self._read(_dump(parsed), events)
-        except WireError as error:
-            self.failure = error.failure
+            url, headers, body = self._transform(optional)
+            if target.provider == "cohere":
+                added = cohere_chat.complete_request(body, prompt)
+                lost = [name for name in lost if name not in added]
+            encoded = orjson.dumps(body)
         except Exception as error:  # LiteLLM raises whatever its provider's module raises
-            self.failure = _broken(type(error).__name__)
-        return events
+            raise self._refuse(error, None) from error
+        sent = {name.lower(): value for name, value in headers.items()}
+        sent["content-type"] = "application/json"
+        sent.pop("request-source", None)
+        dropped = self._name_losses(lost)
+        return Outbound(target.name, url, tuple(sent.items()), encoded, prompt.is_stream, dropped)
 
-    def finish(self) -> list[Event]:
-        """See :class:`backends.wire.relay.EventParser`."""
-        if self.failure is None and self._finish is None:
-            self.failure = Failure(
-                "upstream_failed", "the answer was cut off before its end", may_have_spent=True
-            )
-        if self.failure is not None:
-            raise WireError(self.failure)
-        raw = self._finish or ""
-        return [Finish(FINISH_REASONS.get(raw, "error"), raw), End(self._usage)]
+    def _map(self, taken: Params) -> Params:
+        try:
+            return self._map_some(taken)
+        except Exception as error:  # as above
+            raise self._refuse(error, self._find_culprit(taken)) from error
 
-    def _read(self, chunk: dict[str, Json], events: list[Event]) -> None:
-        if self._start is not None:
-            events.append(self._start)
-            self._start = None
-        usage = _usage_of(chunk)
-        if usage is not None:
-            self._usage = usage
-        choices = chunk.get("choices")
-        if isinstance(choices, list) and choices:
-            choice = cast("dict[str, Json]", choices[0])
-            delta = cast("dict[str, Json]", choice.get("delta") or {})
-            self._delta(delta, events)
-            finish = choice.get("finish_reason")
-        else:  # LiteLLM's older shape: text, tool_use, is_finished
-            self._delta(
-                {"content": chunk.get("text"), "tool_calls": _as_list(chunk.get("tool_use"))},
-                events,
-            )
-            finish = chunk.get("finish_reason") if chunk.get("is_finished") else None
-        if isinstance(finish, str) and finish:
-            self._finish = finish
+    def _map_some(self, params: Params) -> Params:
+        return self._config.map_openai_params(
+            non_default_params=dict(params),
+            optional_params={},
+            model=self._target.model,
+            drop_params=True,
+        )
 
-    def _delta(self, delta: dict[str, Json], events: list[Event]) -> None:
-        content = delta.get("content")
-        if isinstance(content, str) and content:
-            events.append(TextDelta(content))
-        for call in cast("list[dict[str, Json]]", delta.get("tool_calls") or []):
-            function = cast("dict[str, Json]", call.get("function") or {})
-            place = call.get("index")
-            key = place if isinstance(place, int) else 0
-            if key not in self._calls or call.get("id"):
-                self._calls[key] = len(self._calls)
-                events.append(
-                    CallStart(
-                        self._calls[key],
-                        str(call.get("id") or f"call_{os.urandom(8).hex()}"),
-                        str(function.get("name") or ""),
-                    )
-                )
-            arguments = function.get("arguments")
-            if isinstance(arguments, str) and arguments:
-                events.append(CallDelta(self._calls[key], arguments))
-
-
-def _events_of(answer: dict[str, Json], start: Start, member: str) -> list[Event]:
-    """A whole answer in OpenAI's shape as events."""
-    events: list[Event] = [start]
-    choices = cast("list[dict[str, Json]]", answer.get("choices") or [])
-    for at, choice in enumerate(choices):
-        message = cast("dict[str, Json]", choice.get(member) or {})
-        content = message.get("content")
-        if isinstance(content, str) and content:
-            events.append(TextDelta(content, at))
-        for number, call in enumerate(
-            cast("list[dict[str, Json]]", message.get("tool_calls") or [])
-        ):
-            function = cast("dict[str, Json]", call.get("function") or {})
-            events.append(
-                CallStart(number, str(call.get("id")), str(function.get("name")), choice=at)
-            )
-            events.append(CallDelta(number, str(function.get("arguments") or ""), at))
-        raw = str(choice.get("finish_reason") or "")
-        events.append(Finish(FINISH_REASONS.get(raw, "error"), raw, at))
-    events.append(End(_usage_of(answer)))
-    return events
-
-
-def _usage_of(body: dict[str, Json]) -> Usage | None:
-    raw = body.get("usage")
-    if not isinstance(raw, dict):
-        return None
-    try:
-        return normalise_usage(msgspec.convert(raw, RawUsage, strict=False))
-    except msgspec.ValidationError:
+    def _find_culprit(self, taken: Params) -> str | None:
+        for name, value in taken.items():
+            try:
+                self._map_some({name: value})
+            except Exception:  # as above; this one is the reason
+                return name
         return None
 
+    def _is_lost(self, name: str, value: Json) -> bool:
+        """LiteLLM calls some parameters supported and then leaves them out."""
+        try:
+            return not self._map_some({name: value})
+        except Exception:  # as above: it cannot be mapped alone, but was with the others
+            return False
 
-def _dump(value: object) -> dict[str, Json]:
-    """LiteLLM's answer objects (pydantic) or plain mappings as JSON values."""
-    dump = getattr(value, "model_dump", None)
-    plain = dump(exclude_none=True) if callable(dump) else value
-    return dict(cast("Mapping[str, Json]", plain))
+    def _cap(self, output_cap: int | None) -> Params:
+        """The output cap under the provider's name. Raises ``WireError`` if it would get lost."""
+        cap = output_cap if output_cap is not None else self._prompt.output_tokens_max
+        if cap is None:
+            return {}
+        for name in CAPS:
+            mapped = self._map({name: cap}) if name in self._supported else {}
+            if cap in mapped.values():
+                return mapped
+        raise invalid_request(
+            f"`{self._target.name}` takes no output cap, so that its bill has no bound",
+            param="max_tokens",
+        )
+
+    def _transform(self, optional: Params) -> tuple[str, dict[str, str], Params]:
+        model, messages = self._target.model, self._messages()
+        headers = self._config.validate_environment(
+            headers={}, model=model, messages=messages, optional_params=optional,
+            litellm_params={}, api_key=self._key, api_base=self._base,
+        )  # fmt: skip
+        url = self._config.get_complete_url(
+            api_base=self._base, api_key=self._key, model=model, optional_params=optional,
+            litellm_params={}, stream=self._prompt.is_stream,
+        )  # fmt: skip
+        body = self._config.transform_request(
+            model=model, messages=messages, optional_params=optional, litellm_params={},
+            headers=headers,
+        )  # fmt: skip
+        return url, headers, body
+
+    def _messages(self) -> Json:
+        """The messages; ``developer`` is OpenAI's own word for ``system``."""
+        messages = cast("list[dict[str, Json]]", self._said["messages"])  # as the codec checked
+        for message in messages:
+            if message.get("role") == "developer":
+                message["role"] = "system"
+        return cast("Json", messages)  # a list of mappings is JSON; lists are invariant
+
+    def _name_losses(self, lost: list[str]) -> tuple[str, ...]:
+        losses = Losses()
+        unknown = self._prompt.unknown
+        losses.add_unknown({name: unknown[name] for name in lost if name in unknown}, frozenset())
+        for name in lost:
+            value = self._said[name]
+            is_unsaid = value is None or value in WITHOUT_EFFECT.get(name, ())
+            if name not in unknown and not is_unsaid:
+                losses.add(name)
+        return losses.names()
+
+    def _refuse(self, error: Exception, param: str | None) -> WireError:
+        words = str(error)
+        if self._key:
+            words = words.replace(self._key, "[hidden]")
+        about = f" because of `{param}`" if param is not None else ""
+        message = f"`{self._target.name}` cannot take this request{about}"
+        return invalid_request(f"{message}: {clean_text(words)[:ERROR_CHARS_MAX]}", param=param)
 
 
-def _as_list(value: Json) -> Json:
-    return [] if value is None else [value]
-
-
-def _broken(what: str) -> Failure:
-    return Failure(
-        "upstream_failed", "the provider's answer is broken", detail=what, may_have_spent=True
+def _open_iterator(config: ProviderConfig) -> object:
+    """LiteLLM's reader of a provider's stream; None where it has none of this kind."""
+    return config.get_model_response_iterator(
+        streaming_response=iter(()), sync_stream=True, json_mode=False
     )
+
+
+def _make_id() -> str:
+    return f"chatcmpl-{os.urandom(12).hex()}"
 
 
 class _Silent:
     """Stands where LiteLLM wants a logger: hears everything, says nothing."""
+
+    def __init__(self) -> None:
+        self.model_call_details: dict[str, object] = {}
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         def ignore(*_args: object, **_kwargs: object) -> None:

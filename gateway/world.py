@@ -6,7 +6,7 @@ followed without a restart; the simulator is named as one everywhere.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from backends.catalogue import Catalogue, CatalogueError, load_catalogue
 from backends.sglang.discovery import discover_local, discover_named, probe_with
 from backends.target import Secret, SelfHosted, ServedModel
 from backends.transport import Transport
+from backends.wire.failure import WireError
 from gateway.errors import StartError
 from gateway.routing import RoutingTable
 from gateway.settings import Settings
@@ -37,6 +38,7 @@ class World:
         self._log = log
         self._simulator: list[SelfHosted] = []
         self._found: list[SelfHosted] = []
+        self._loading: asyncio.Task[None] | None = None
         self.unreachable: tuple[str, ...] = ()
         self.catalogue: Catalogue = Catalogue((), {}, ())
         self.adapters: Mapping[str, ProviderAdapter] = {}
@@ -78,6 +80,21 @@ class World:
     def _rebuild(self) -> None:
         self.catalogue = read_catalogue(self._settings, (*self._found, *self._simulator))
         self.adapters = build_adapters(self.catalogue.endpoints)
+        used = {target.adapter for target in self.catalogue.targets}
+        loads = [load for name in sorted(used) if (load := self.adapters[name].load) is not None]
+        if loads:
+            # Now, in the background, rather than at the first request, which would wait for seconds.
+            self._loading = asyncio.create_task(self._load(loads))
+
+    async def _load(self, loads: list[Callable[[], Awaitable[None]]]) -> None:
+        for load in loads:
+            try:
+                await load()
+            except WireError as error:  # its targets say so to each request; the others serve
+                failure = error.failure
+                self._log.error(
+                    "targets cannot be used", reason=failure.message, detail=failure.detail
+                )
 
     async def follow(self, routing: RoutingTable) -> None:
         """Look again every few seconds, for as long as somebody named workers to look for."""

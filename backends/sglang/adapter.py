@@ -20,6 +20,8 @@ _PATH = re.compile(r"(?:/[\w.@+-]+){2,}")
 class SglangAdapter:
     """See :class:`backends.adapter.ProviderAdapter`. Replicas take turns."""
 
+    load = None
+
     def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
         self._hosts: dict[str, tuple[Iterator[str], tuple[tuple[str, str], ...]]] = {
             name: (
