@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from backends.adapter import Outbound, ProviderAdapter
 from backends.pricing import price_usage
 from backends.target import Target
-from backends.transport import TransportError, Upstream
+from backends.transport import PermitBreach, TransportError, Upstream
 from backends.wire.failure import Failure, WireError
 from backends.wire.outcome import Outcome, StreamRelay
 from backends.wire.usage import NOTHING_USED, Usage
 from backends.wire.verdict import Verdict
 from gateway.arrival import Header, Reply
 from gateway.case import Case, Ending
+from gateway.ledger import JournalDown
 from gateway.ledger.rows import AttemptRow, AttemptState
 from gateway.reservations import Hold
 from gateway.services import Services
@@ -50,8 +51,19 @@ class Leg:
     outbound: Outbound
     row: AttemptRow
     outcome: Outcome
+    spares: int = 0
+    """Replicas of the target that this request has not tried yet."""
     relay: StreamRelay | None = None
     is_settled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What to try next: a target, at which addresses it was tried before, seconds to wait first."""
+
+    kept: Kept
+    tried: tuple[str, ...] = ()
+    pause: float = 0.0
 
 
 class Attempts:
@@ -68,6 +80,7 @@ class Attempts:
         self._deadline = (
             asyncio.get_running_loop().time() + services.settings.request_timeout_seconds
         )
+        self._urls: list[str] = []
         self.kept_chunks: list[bytes] | None = None
 
     async def run(self) -> Failure | None:
@@ -76,11 +89,12 @@ class Attempts:
         Raises ``Refused`` and ``AdmissionDown`` when a further leg finds no budget.
         """
         failures: list[Failure] = []
-        for kept in self._legs(failures):
-            leg = self._prepare(kept, failures)
+        for turn in self._turns(failures):
+            leg = await self._prepare(turn, failures)
             if leg is None:
                 continue
             await self._hold.ensure(self._case, self._ending.attempts)
+            self._urls.append(leg.outbound.url)
             failure = await self._run_leg(leg)
             if failure is None:
                 return None
@@ -91,23 +105,41 @@ class Attempts:
                 return failure
         return _worst_of(failures)
 
-    def _legs(self, failures: list[Failure]) -> Iterator[Kept]:
-        """Each kept target once; the only one a second time if nothing can have been spent on it."""
+    def _turns(self, failures: list[Failure]) -> Iterator[Turn]:
+        """Each kept target once, its other replicas if one cannot be reached; the only target a second
+        time if nothing can have been spent on it."""
         decision = self._case.decision
-        yield from decision.kept[: decision.attempts_max]
+        for kept in decision.kept[: decision.attempts_max]:
+            self._urls = []
+            yield Turn(kept)
+            for _spare in range(self._replicas(kept) - 1):
+                if not (self._urls and _is_unreached(failures[-1])):
+                    break
+                yield Turn(kept, tuple(self._urls))
         alone = len(decision.kept) == 1 and decision.attempts_max > 1
-        if alone and len(failures) == 1 and _is_worth_repeating(failures[0]):
-            yield decision.kept[0]
+        if alone and self._ending.attempts == 1 and _is_worth_repeating(failures[0]):
+            yield Turn(decision.kept[0], tuple(self._urls), RETRY_PAUSE_SECONDS)
 
-    def _prepare(self, kept: Kept, failures: list[Failure]) -> Leg | None:
-        case = self._case
+    def _replicas(self, kept: Kept) -> int:
+        routing = self._case.routing
+        return len(routing.catalogue.endpoints[routing.get_target(kept.target).endpoint].base_urls)
+
+    async def _prepare(self, turn: Turn, failures: list[Failure]) -> Leg | None:
+        case, kept = self._case, turn.kept
         target = case.routing.get_target(kept.target)
         adapter = case.routing.adapters[target.adapter]
-        cap = None
-        if case.principal.budgets:
-            cap = case.sizes.output_tokens_max(target) // case.sizes.choices
+        if turn.pause:
+            await asyncio.sleep(turn.pause)
+        # A further turn belongs to the try that has begun.
+        if not turn.tried and not self._services.health.begin(
+            target.name, self._services.clock.now()
+        ):
+            failures.append(_SET_ASIDE)
+            return None
         try:
-            outbound = adapter.prepare(case.prompt, target, cap)
+            if adapter.load is not None:
+                await adapter.load()
+            outbound = self._render(adapter, target, turn.tried)
         except WireError as error:
             failures.append(error.failure)
             return None
@@ -128,7 +160,21 @@ class Attempts:
             started_at=self._services.clock.now(),
             reserved_nanousd=kept.worst_case_nanousd or 0,
         )
-        return Leg(target, adapter, outbound, row, Outcome(dropped=outbound.dropped))
+        spares = self._replicas(kept) - 1 - len(turn.tried)
+        return Leg(target, adapter, outbound, row, Outcome(dropped=outbound.dropped), spares)
+
+    def _render(self, adapter: ProviderAdapter, target: Target, tried: tuple[str, ...]) -> Outbound:
+        """The bytes for ``target``, at an address that was not tried yet where it has another."""
+        case = self._case
+        cap = None
+        if case.principal.budgets:
+            cap = case.sizes.output_tokens_max(target) // case.sizes.choices
+        outbound = adapter.prepare(case.prompt, target, cap)
+        for _url in tried:
+            if outbound.url not in tried:
+                break
+            outbound = adapter.prepare(case.prompt, target, cap)
+        return outbound
 
     async def _run_leg(self, leg: Leg) -> Failure | None:
         case, services = self._case, self._services
@@ -151,8 +197,7 @@ class Attempts:
                 leg.outbound, verdict, endpoint, self._deadline
             )
             if not 200 <= upstream.status < 300:
-                body = await upstream.read(ERROR_BYTES_MAX)
-                failure = leg.adapter.read_failure(upstream.status, upstream.headers, body)
+                failure = await _read_failure(leg, upstream)
             elif leg.outbound.is_stream:
                 failure = await self._relay_stream(leg, upstream)
             else:
@@ -161,6 +206,9 @@ class Attempts:
             failure = await self._break_off(leg, error.failure)
         except WireError as error:
             failure = error.failure
+        except (PermitBreach, JournalDown):  # Nothing left.
+            await self._settle(leg, "failed", NOTHING_USED, None)
+            raise
         except BaseException:
             # Cancelled (the client is gone) or a bug: book what may have been used, then let it go on.
             if upstream is not None:
@@ -327,10 +375,11 @@ class Attempts:
 
     def _note_health(self, leg: Leg, failure: Failure | None) -> None:
         health, now = self._services.health, self._services.clock.now()
+        began = leg.row.started_at
         if failure is None:
-            health.record_success(leg.target.name, now)
-        else:
-            health.record_failure(leg.target.name, failure, now)
+            health.record_success(leg.target.name, now, began)
+        elif not (leg.spares and _is_unreached(failure)):
+            health.record_failure(leg.target.name, failure, now, began)
 
     def _keep(self, out: bytes) -> None:
         if self.kept_chunks is not None and out:
@@ -382,12 +431,39 @@ async def _drain(upstream: Upstream) -> None:
         upstream.abort()
 
 
+async def _read_failure(leg: Leg, upstream: Upstream) -> Failure:
+    """What a status other than 2xx means; one whose body is broken or endless still means it."""
+    try:
+        body = await upstream.read(ERROR_BYTES_MAX)
+    except TransportError:
+        body = b""
+    return leg.adapter.read_failure(upstream.status, upstream.headers, body)
+
+
+def _is_unreached(failure: Failure) -> bool:
+    """Nobody was there: another replica may be."""
+    return (
+        failure.kind in ("upstream_failed", "upstream_timeout")
+        and failure.upstream_status is None
+        and not failure.may_have_spent
+    )
+
+
 def _is_worth_repeating(failure: Failure) -> bool:
     return (
         failure.kind in ("upstream_failed", "overloaded")
         and not failure.may_have_spent
         and failure.upstream_status not in (401, 403, 404)
+        and (failure.retry_after_seconds or 0) <= RETRY_PAUSE_SECONDS
     )
+
+
+_SET_ASIDE = Failure(
+    "overloaded",
+    "no allowed target is healthy at the moment; try again later",
+    retry_after_seconds=5.0,
+)
+"""For a request that was decided just before its target was set aside, or is being tried by another."""
 
 
 def _strict_failure(target: Target, dropped: tuple[str, ...]) -> Failure:
