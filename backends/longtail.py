@@ -28,7 +28,7 @@ from backends.target import Endpoint, Target
 from backends.wire import cohere_chat
 from backends.wire.events import Start
 from backends.wire.failure import Failure, WireError, invalid_request
-from backends.wire.litellm_shapes import ChunkParser, ShapeParser, broken, read_shape
+from backends.wire.longtail_shapes import ChunkParser, ShapeParser, broken, read_shape
 from backends.wire.openai_chat import read_error
 from backends.wire.outcome import Answer, StreamRelay
 from backends.wire.prompt import Json, Prompt
@@ -159,7 +159,7 @@ class _SealedParser:
         self._parser = cast("ChunkParser", iterator)  # LiteLLM gives its iterators no common type
 
     def chunk_parser(self, chunk: dict[str, Json]) -> object:
-        """See :class:`backends.wire.litellm_shapes.ChunkParser`."""
+        """See :class:`backends.wire.longtail_shapes.ChunkParser`."""
         with self._litellm.sealed():
             return self._parser.chunk_parser(chunk)
 
