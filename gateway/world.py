@@ -15,7 +15,13 @@ from structlog.typing import FilteringBoundLogger
 from backends.adapter import ProviderAdapter
 from backends.adapters import build_adapters
 from backends.catalogue import Catalogue, CatalogueError, load_catalogue
-from backends.sglang.discovery import discover_local, discover_named, probe_with
+from backends.sglang.discovery import (
+    NamedWorkers,
+    discover_local,
+    discover_named,
+    find_origin,
+    probe_with,
+)
 from backends.target import Secret, SelfHosted, ServedModel
 from backends.transport import Transport
 from backends.wire.failure import WireError
@@ -25,6 +31,8 @@ from gateway.settings import Settings
 from gateway.simulator_thread import run_simulator
 
 FOLLOW_SECONDS = 5.0
+MISSES_MAX = 3
+"""Looks in a row at which a server on this machine may be missing before it is gone."""
 UNKNOWN_MODEL = "unknown"
 """Stands for the models of a named worker that has not answered yet."""
 
@@ -38,6 +46,9 @@ class World:
         self._log = log
         self._simulator: list[SelfHosted] = []
         self._found: list[SelfHosted] = []
+        self._workers = NamedWorkers()
+        self._local: list[SelfHosted] = []
+        self._missed: dict[str, int] = {}
         self._loading: asyncio.Task[None] | None = None
         self.unreachable: tuple[str, ...] = ()
         self.catalogue: Catalogue = Catalogue((), {}, ())
@@ -46,30 +57,32 @@ class World:
     async def look(self) -> bool:
         """Look around; True if what was found differs from before. Raises ``StartError``."""
         settings = self._settings
-        named, missing = await discover_named(
-            self._get, settings.sglang_urls, settings.sglang_api_key
-        )
-        # A worker that answered once keeps its models: it is away, not gone.
-        for group in self._found:
-            lost = tuple(url for url in group.base_urls if url in set(missing_origins(missing)))
-            if lost and not any(set(lost) <= set(one.base_urls) for one in named):
-                named.append(SelfHosted(group.name, group.engine, lost, group.models))
-                missing = [
-                    url for url in missing if url.rstrip("/").removesuffix("/v1") not in lost
-                ]
-        found = merge_groups(named)
-        if missing:
-            urls = tuple(missing_origins(missing))
-            found.append(
-                SelfHosted("sglang-unreached", "sglang", urls, (ServedModel(UNKNOWN_MODEL),))
-            )
+        answers = await discover_named(self._get, settings.sglang_urls, settings.sglang_api_key)
+        found, unheard = self._workers.take(answers)
+        if unheard:
+            unknown = (ServedModel(UNKNOWN_MODEL),)
+            found.append(SelfHosted("sglang-unreached", "sglang", tuple(unheard), unknown))
         if settings.discover:
-            found += await discover_local(self._get, settings.sglang_urls)
+            found += self._keep_for_a_while(await discover_local(self._get, settings.sglang_urls))
         is_new = found != self._found or not self.adapters
-        self._found, self.unreachable = found, tuple(missing)
+        self._found = found
+        self.unreachable = tuple(
+            url for url in settings.sglang_urls if not answers[find_origin(url)]
+        )
         if is_new:
             self._rebuild()
         return is_new
+
+    def _keep_for_a_while(self, local: list[SelfHosted]) -> list[SelfHosted]:
+        """Servers on this machine, and those that were here a moment ago: one that is busy may miss a
+        look, and what must stay at home would be told that there is no place for it."""
+        heard = {one.name for one in local}
+        for one in self._local:
+            self._missed[one.name] = 0 if one.name in heard else self._missed.get(one.name, 0) + 1
+            if 0 < self._missed[one.name] < MISSES_MAX:
+                local.append(one)
+        self._local = sorted(local, key=lambda one: one.name)
+        return self._local
 
     def use_simulator(self, url: str, model: str, context_tokens_max: int) -> None:
         """Offer the built-in simulator as a target."""
@@ -80,10 +93,12 @@ class World:
     def _rebuild(self) -> None:
         self.catalogue = read_catalogue(self._settings, (*self._found, *self._simulator))
         self.adapters = build_adapters(self.catalogue.endpoints)
+
+    def _start_loading(self) -> None:
+        """In the background, and now rather than at the first request, which would wait for seconds."""
         used = {target.adapter for target in self.catalogue.targets}
         loads = [load for name in sorted(used) if (load := self.adapters[name].load) is not None]
         if loads:
-            # Now, in the background, rather than at the first request, which would wait for seconds.
             self._loading = asyncio.create_task(self._load(loads))
 
     async def _load(self, loads: list[Callable[[], Awaitable[None]]]) -> None:
@@ -97,12 +112,17 @@ class World:
                 )
 
     async def follow(self, routing: RoutingTable) -> None:
-        """Look again every few seconds, for as long as somebody named workers to look for."""
+        """Look again every few seconds, for as long as somebody named workers to look for.
+
+        Also has loaded what the targets need and takes long to load.
+        """
+        self._start_loading()
         while self._settings.sglang_urls or self._settings.discover:
             await asyncio.sleep(FOLLOW_SECONDS)
             try:
                 if await self.look():
                     routing.swap_catalogue(self.catalogue, self.adapters)
+                    self._start_loading()
                     names = [
                         target.name
                         for target in self.catalogue.targets
@@ -149,22 +169,3 @@ def read_catalogue(settings: Settings, self_hosted: tuple[SelfHosted, ...] = ())
         )
     except CatalogueError as error:
         raise StartError(str(error)) from error
-
-
-def missing_origins(urls: list[str]) -> list[str]:
-    """URLs as discovery writes them: without ``/v1``."""
-    return [url.rstrip("/").removesuffix("/v1").rstrip("/") for url in urls]
-
-
-def merge_groups(groups: list[SelfHosted]) -> list[SelfHosted]:
-    """Groups of one name put together: those that answer and those that are away."""
-    merged: dict[tuple[str, tuple[ServedModel, ...]], SelfHosted] = {}
-    for group in groups:
-        key = (group.engine, group.models)
-        known = merged.get(key)
-        if known is not None:
-            urls = tuple(dict.fromkeys((*known.base_urls, *group.base_urls)))
-            merged[key] = SelfHosted(known.name, known.engine, urls, known.models)
-        else:
-            merged[key] = group
-    return list(merged.values())

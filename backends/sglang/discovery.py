@@ -1,11 +1,13 @@
 """Who is there: OpenAI-compatible servers that were named, and those listening on this machine.
 
-Promises: every probe has a deadline, all run at once; only the loopback is looked at unasked; what does not
-look like such a server is left alone. No prompt is ever sent by looking.
+Promises: every probe has one deadline, all run at once; only the loopback is looked at unasked; what does
+not look like such a server is left alone, and a simulator is called one. No prompt is ever sent by looking.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -22,6 +24,9 @@ LOCAL_PORTS: tuple[tuple[Engine, int], ...] = (
 )
 """Where these servers listen unless told otherwise (their documentation)."""
 MODELS_MAX = 200
+MODEL_CHARS_MAX = 200
+SIMULATOR_OWNER = "moegate-simulator"
+"""Who owns the models of our own simulator, as it says itself."""
 
 Get = Callable[[Endpoint, str, float], Awaitable[tuple[int, bytes]]]
 
@@ -33,7 +38,8 @@ class _Model(msgspec.Struct):
 
 
 class _Models(msgspec.Struct):
-    data: list[_Model] = []
+    data: list[_Model]
+    object: Literal["list"]
 
 
 class _Info(msgspec.Struct):
@@ -41,44 +47,90 @@ class _Info(msgspec.Struct):
     max_total_num_tokens: int | None = None
 
 
-def parse_models(body: bytes) -> tuple[ServedModel, ...]:
-    """The models of a ``/v1/models`` answer; () if it is none."""
+class _Found(msgspec.Struct, frozen=True):
+    models: tuple[ServedModel, ...] = ()
+    is_simulator: bool = False
+
+
+_NOBODY = _Found()
+
+
+def parse_models(body: bytes) -> _Found:
+    """What a ``/v1/models`` answer lists; nothing if it is none.
+
+    Names that are not plain printable text are left out: they would travel in headers and logs.
+    """
     try:
         said = msgspec.json.decode(body, type=_Models)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return ()
-    return tuple(
-        ServedModel(model.id, model.max_model_len) for model in said.data[:MODELS_MAX] if model.id
+        return _NOBODY
+    listed = [model for model in said.data[:MODELS_MAX] if is_plain_name(model.id)]
+    return _Found(
+        tuple(ServedModel(model.id, _positive(model.max_model_len)) for model in listed),
+        bool(listed) and all(model.owned_by == SIMULATOR_OWNER for model in listed),
     )
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether ``name`` can stand in a header: printable, of bounded length."""
+    return 0 < len(name) <= MODEL_CHARS_MAX and name.isprintable() and name == name.strip()
+
+
+def _positive(tokens: int | None) -> int | None:
+    return tokens if tokens is not None and tokens > 0 else None
 
 
 async def discover_named(
     get: Get, urls: Sequence[str], credential: Secret | None
-) -> tuple[list[SelfHosted], list[str]]:
-    """The workers at ``urls``, those that serve the same models put together; and the URLs that did not
-    answer."""
+) -> dict[str, tuple[ServedModel, ...]]:
+    """What the workers at ``urls`` serve, by origin in the order given; () for one that does not answer."""
+    origins = list(dict.fromkeys(find_origin(url) for url in urls))
     found = await asyncio.gather(
-        *(_probe(get, "sglang", url, credential, NAMED_PROBE_SECONDS) for url in urls)
+        *(_probe(get, "sglang", origin, credential, NAMED_PROBE_SECONDS) for origin in origins)
     )
-    groups: dict[tuple[ServedModel, ...], list[str]] = {}
-    missing: list[str] = []
-    for url, models in zip(urls, found, strict=True):
-        if models:
-            groups.setdefault(models, []).append(_origin(url))
-        else:
-            missing.append(url)
-    hosted = [
-        SelfHosted(
-            "sglang" if number == 0 else f"sglang-{number + 1}", "sglang", tuple(bases), models
-        )
-        for number, (models, bases) in enumerate(groups.items())
-    ]
-    return hosted, missing
+    return {origin: one.models for origin, one in zip(origins, found, strict=True)}
+
+
+class NamedWorkers:
+    """The workers that were named, over time: what each served when it last answered.
+
+    INVARIANT: services keep their names for as long as any worker is known to serve their models.
+    """
+
+    def __init__(self) -> None:
+        self._served: dict[str, tuple[ServedModel, ...]] = {}
+        self._names: dict[tuple[ServedModel, ...], str] = {}
+
+    def take(
+        self, found: Mapping[str, tuple[ServedModel, ...]]
+    ) -> tuple[list[SelfHosted], list[str]]:
+        """Take up a look around: the services, and the origins of workers that never answered.
+
+        Workers that serve the same models are replicas of one service; those that are away are left
+        out of it while another answers. A service of which nobody answers stays: it is away, not gone.
+        """
+        self._served.update({origin: models for origin, models in found.items() if models})
+        groups: dict[tuple[ServedModel, ...], list[str]] = {}
+        for origin, models in self._served.items():
+            groups.setdefault(models, []).append(origin)
+        self._names = {models: name for models, name in self._names.items() if models in groups}
+        services: list[SelfHosted] = []
+        for models, origins in groups.items():
+            alive = [origin for origin in origins if found.get(origin)]
+            name = self._names.setdefault(models, self._free_name())
+            services.append(SelfHosted(name, "sglang", tuple(alive or origins), models))
+        return services, [origin for origin in found if origin not in self._served]
+
+    def _free_name(self) -> str:
+        taken, number = set(self._names.values()), 1
+        while (name := "sglang" if number == 1 else f"sglang-{number}") in taken:
+            number += 1
+        return name
 
 
 async def discover_local(get: Get, taken: Sequence[str] = ()) -> list[SelfHosted]:
     """Servers listening on this machine, except at the origins in ``taken``."""
-    origins = {_origin(url) for url in taken}
+    origins = {find_origin(url) for url in taken}
     candidates: list[tuple[Engine, str]] = [
         (engine, f"http://127.0.0.1:{port}")
         for engine, port in LOCAL_PORTS
@@ -88,25 +140,33 @@ async def discover_local(get: Get, taken: Sequence[str] = ()) -> list[SelfHosted
         *(_probe(get, engine, url, None, PROBE_SECONDS) for engine, url in candidates)
     )
     return [
-        SelfHosted(f"local-{engine}", engine, (url,), models)
-        for (engine, url), models in zip(candidates, found, strict=True)
-        if models
+        SelfHosted(f"local-{_engine(engine, one)}", _engine(engine, one), (url,), one.models)
+        for (engine, url), one in zip(candidates, found, strict=True)
+        if one.models
     ]
 
 
+def _engine(listening: Engine, found: _Found) -> Engine:
+    return "simulator" if found.is_simulator else listening
+
+
 async def _probe(
-    get: Get, engine: Engine, url: str, credential: Secret | None, seconds: float
-) -> tuple[ServedModel, ...]:
-    endpoint = Endpoint(engine, (_origin(url),), credential)
-    try:
-        status, body = await get(endpoint, "/v1/models", seconds)
-    except TransportError:
-        return ()
-    models = parse_models(body) if status == 200 else ()
-    if not models or all(model.context_tokens_max is not None for model in models):
-        return models
-    context = await _find_context(get, endpoint, seconds) if engine == "sglang" else None
-    return tuple(ServedModel(model.id, model.context_tokens_max or context) for model in models)
+    get: Get, engine: Engine, origin: str, credential: Secret | None, seconds: float
+) -> _Found:
+    """What answers at ``origin``, within ``seconds`` in all; nothing for whatever else may be there."""
+    endpoint = Endpoint(engine, (origin,), credential)
+    found = _NOBODY
+    with contextlib.suppress(TransportError, TimeoutError):
+        async with asyncio.timeout(seconds):
+            status, body = await get(endpoint, "/v1/models", seconds)
+            found = parse_models(body) if status == 200 else _NOBODY
+            if engine == "sglang" and any(one.context_tokens_max is None for one in found.models):
+                context = await _find_context(get, endpoint, seconds)
+                models = tuple(
+                    ServedModel(one.id, one.context_tokens_max or context) for one in found.models
+                )
+                found = _Found(models, found.is_simulator)
+    return found
 
 
 async def _find_context(get: Get, endpoint: Endpoint, seconds: float) -> int | None:
@@ -116,13 +176,13 @@ async def _find_context(get: Get, endpoint: Endpoint, seconds: float) -> int | N
             status, body = await get(endpoint, path, seconds)
             if status == 200:
                 info = msgspec.json.decode(body, type=_Info)
-                return info.context_length or info.max_total_num_tokens
+                return _positive(info.context_length) or _positive(info.max_total_num_tokens)
         except (TransportError, msgspec.DecodeError, UnicodeError):
             continue
     return None
 
 
-def _origin(url: str) -> str:
+def find_origin(url: str) -> str:
     """``url`` without a trailing ``/v1``: base URLs are written both ways."""
     return url.rstrip("/").removesuffix("/v1").rstrip("/")
 
