@@ -13,14 +13,14 @@ Does not choose targets nor read answers: see :mod:`backends.adapter` and :mod:`
 """
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, TypeVar
+from collections.abc import Mapping
+from typing import Final
 
 import aiohttp
 import msgspec
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import StreamWriter
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -28,8 +28,6 @@ from backends.adapter import Outbound
 from backends.target import Endpoint
 from backends.wire.failure import Failure
 from backends.wire.verdict import Verdict
-
-T = TypeVar("T")
 
 _SLICE_BYTES: Final = 256 * 1024
 """Larger bodies are written in slices, so that a slow host holds back the writer."""
@@ -100,6 +98,11 @@ class _Body(aiohttp.payload.Payload):
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Hand the body to ``writer``, in slices when it is large."""
+        if isinstance(writer, StreamWriter):
+            transport = writer.transport
+            if transport is None or transport.is_closing():
+                # Found closing before anything was written: this body may go over another one.
+                raise aiohttp.ClientConnectionResetError("the connection is closing")
         self.is_begun = True
         body = self._body
         if len(body) <= _SLICE_BYTES:
@@ -371,18 +374,6 @@ def is_under(address: str, base_urls: tuple[str, ...]) -> bool:
             if rest[:1] in ("/", "?") and not {"..", "."} & set(path.split("/")):
                 return "@" not in base.split("/", 3)[2]
     return False
-
-
-async def gather_within(calls: Mapping[str, Callable[[], Awaitable[T]]]) -> dict[str, T]:
-    """Run probes side by side; those that fail with :class:`TransportError` are left out."""
-
-    async def one(name: str, call: Callable[[], Awaitable[T]]) -> tuple[str, T] | None:
-        with contextlib.suppress(TransportError):
-            return name, await call()
-        return None
-
-    found = await asyncio.gather(*(one(name, call) for name, call in calls.items()))
-    return dict(item for item in found if item is not None)
 
 
 def _is_odd(status: int) -> bool:
