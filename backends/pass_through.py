@@ -47,7 +47,9 @@ def pass_through(
 
 
 def _is_sent(prompt: Prompt, name: str) -> bool:
-    return name in prompt.unknown or (name == "top_k" and prompt.sampling.top_k is not None)
+    if name == "top_k":
+        return prompt.sampling.top_k is not None
+    return prompt.unknown.get(name, b"null") != b"null"
 
 
 def bearer_headers(endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
