@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 import yaml
 
-from policies.cel import CelError, Scope, Tree, check_types, parse, scopes_of
+from policies.cel import DOMAINS, CelError, Scope, Tree, check_types, check_words, parse, scopes_of
 from policies.facts import DataClass
 
 TEXT_BYTES_MAX = 256 * 1024
@@ -144,7 +144,10 @@ class _Places:
         self.source = source
         self._marks: dict[str, tuple[int, int]] = {}
         try:
+            self._refuse_aliases(text)
             root = yaml.compose(text, Loader=yaml.SafeLoader)
+        except RecursionError as error:
+            raise PolicyError("this is nested too deep", source=source) from error
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark
             line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
@@ -154,6 +157,15 @@ class _Places:
             raise PolicyError("this is not YAML", source=source) from error
         if root is not None:
             self._walk(root, "")
+
+    def _refuse_aliases(self, text: str) -> None:
+        """A policy is read by people: each part stands where it counts, and none grows out of another."""
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                mark = event.start_mark
+                message = "aliases (`*name`) are not taken here: write the part out"
+                line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+                raise PolicyError(message, source=self.source, line=line, column=column)
 
     def _walk(self, node: yaml.Node, path: str) -> None:
         self._marks[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
@@ -195,12 +207,14 @@ def parse_policy(text: str, *, source: str) -> PolicyDocument:
 def _explain(error: msgspec.ValidationError, places: _Places) -> PolicyError:
     message, _, where = str(error).partition(" - at `$")
     path = re.sub(r"^\.", "", where.rstrip("`"))
+    path = re.sub(r"\[\.\.\.\]$", "", path)
     if found := re.search(r"unknown field `([^`]+)`", message):
         known = sorted({name for struct in _STRUCTS for name in struct.__struct_fields__})
         close = difflib.get_close_matches(found[1], known, n=1)
         message = f"there is no member `{found[1]}` here" + (
             f": did you mean `{close[0]}`?" if close else ""
         )
+        path = f"{path}.{found[1]}" if path else found[1]
     return places.error(message[:1].lower() + message[1:], path)
 
 
@@ -212,6 +226,7 @@ _STRUCTS = (
 
 def _trees(data: DocumentData, places: _Places) -> dict[str, Tree]:
     trees: dict[str, Tree] = {}
+    domains = DOMAINS | {"labels": frozenset(data.labels)}
 
     def add(text: str | None, path: str, kind: Literal["truth", "number"] = "truth") -> None:
         if text is None:
@@ -219,6 +234,7 @@ def _trees(data: DocumentData, places: _Places) -> dict[str, Tree]:
         try:
             tree = parse(text)
             check_types(tree, kind)
+            check_words(tree, domains)
         except CelError as error:
             raise places.error(str(error), path, error.column) from error
         trees[path] = tree
@@ -263,7 +279,6 @@ def _check_whole(data: DocumentData, trees: Mapping[str, Tree], places: _Places)
             raise places.error(
                 "an invariant is either `never` or `always_some_target`", f"invariants[{at}]"
             )
-    _check_label_names(data, places)
 
 
 def _check_objectives(data: DocumentData, trees: Mapping[str, Tree], places: _Places) -> None:
@@ -275,18 +290,3 @@ def _check_objectives(data: DocumentData, trees: Mapping[str, Tree], places: _Pl
         tree = trees.get(f"objective[{at}].when")
         if tree is not None and scopes_of(tree) & ~(Scope.REQUEST | Scope.LABELS):
             raise places.error("`when` is about the request alone", f"objective[{at}].when")
-
-
-def _check_label_names(data: DocumentData, places: _Places) -> None:
-    """A label that nobody sets, spelled in an expression, would be a rule that never holds."""
-    for at, constraint in enumerate(data.constraints):
-        for member in ("when", "require"):
-            text = getattr(constraint, member) or ""
-            for found in re.finditer(r"""["']([^"']*)["']\s+in\s+labels""", text):
-                if found[1] not in data.labels:
-                    close = difflib.get_close_matches(found[1], list(data.labels), n=1)
-                    hint = f": did you mean `{close[0]}`?" if close else ""
-                    path = f"constraints[{at}].{member}"
-                    raise places.error(
-                        f"no label is called `{found[1]}`{hint}", path, found.start()
-                    )

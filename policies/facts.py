@@ -12,6 +12,10 @@ DATA_CLASSES: tuple[DataClass, ...] = ("public", "internal", "confidential", "re
 """In rising order: a caller may raise the class, never lower it."""
 
 
+Boundary = Literal["self_hosted", "external"]
+BOUNDARIES: tuple[Boundary, ...] = ("self_hosted", "external")
+
+
 class Segment(msgspec.Struct, frozen=True):
     """A piece of text of the prompt: who said it, what kind of part it stood in, the text."""
 
@@ -42,7 +46,7 @@ class TargetFacts(msgspec.Struct, frozen=True):
     name: str
     provider: str
     model: str
-    boundary: Literal["self_hosted", "external"]
+    boundary: Boundary
     region: str
     capabilities: frozenset[str]
     context_tokens_max: int

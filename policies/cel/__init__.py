@@ -5,10 +5,11 @@ arithmetic, maps) is refused with its place.
 """
 
 from policies.cel.python import Closure, Unevaluable, compile_tree
-from policies.cel.schema import SCHEMA, Scope, check_types, scopes_of
+from policies.cel.schema import DOMAINS, SCHEMA, Scope, check_types, check_words, scopes_of
 from policies.cel.tree import CelError, Tree, parse
 
 __all__ = [
+    "DOMAINS",
     "SCHEMA",
     "CelError",
     "Closure",
@@ -16,6 +17,7 @@ __all__ = [
     "Tree",
     "Unevaluable",
     "check_types",
+    "check_words",
     "compile_tree",
     "parse",
     "scopes_of",

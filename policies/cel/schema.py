@@ -4,10 +4,13 @@ The scopes decide how often an expression has to be looked at: about targets alo
 about the request alone, once per request; about both, once for each target.
 """
 
+import difflib
+from collections.abc import Mapping
 from enum import Flag, auto
 from typing import Literal, assert_never
 
 from policies.cel import tree as t
+from policies.facts import BOUNDARIES, DATA_CLASSES
 
 Kind = Literal["text", "number", "truth", "texts", "numbers", "null"]
 
@@ -50,6 +53,42 @@ SCHEMA: dict[str, tuple[Kind, Scope, bool]] = {
     "expected_ttft_s": ("number", Scope.QUOTE, True),
 }
 """Fact → (type, scope, may be unknown). An unknown fact makes a comparison impossible to evaluate."""
+
+
+DOMAINS: dict[str, frozenset[str]] = {
+    "target.boundary": frozenset(BOUNDARIES),
+    "request.data_class": frozenset(DATA_CLASSES),
+}
+"""The words that a fact can be: comparing it with another is a slip that would make a rule never hold."""
+
+
+def check_words(node: t.Tree, domains: Mapping[str, frozenset[str]]) -> None:
+    """Raises :class:`CelError` where a fact of ``domains`` is held against what it can never be."""
+    match node:
+        case t.Compare(_, t.Name(path, column), t.Constant(value)) | t.Compare(
+            _, t.Constant(value), t.Name(path, column)
+        ):
+            _check_word(path, column, value, domains)
+        case t.In(t.Constant(value), t.Name(path, column)):
+            _check_word(path, column, value, domains)
+        case t.In(t.Name(path, column), t.Items(items)):
+            for item in items:
+                _check_word(path, column, item.value, domains)
+        case _:
+            pass
+    for child in children_of(node):
+        check_words(child, domains)
+
+
+def _check_word(
+    path: str, column: int, value: object, domains: Mapping[str, frozenset[str]]
+) -> None:
+    known = domains.get(path)
+    if known is None or value in known:
+        return
+    close = difflib.get_close_matches(str(value), sorted(known), n=1)
+    hint = f": did you mean `{close[0]}`?" if close else ""
+    raise t.CelError(f"`{value}` is nothing that `{path}` can be{hint}", column)
 
 
 def check_types(node: t.Tree, wanted: Kind = "truth") -> None:

@@ -1,6 +1,6 @@
 """The tree of an expression: small, immutable, and nothing in it that policies do not use."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import celpy.celparser
@@ -124,6 +124,8 @@ TESTS: dict[str, TextTest] = {
     "contains": "contains",
 }
 TEXT_MAX = 2000
+DEPTH_MAX = 100
+"""How deep an expression may nest; a chain of `||` nests once for each."""
 
 
 def parse(text: str) -> Tree:
@@ -131,10 +133,27 @@ def parse(text: str) -> Tree:
     if len(text) > TEXT_MAX:
         raise CelError(f"an expression may have {TEXT_MAX} characters")
     try:
-        parsed = celpy.celparser.CELParser().parse(text)
+        tree = _convert(celpy.celparser.CELParser().parse(text))
     except celpy.celparser.CELParseError as error:
         raise CelError("this is not a CEL expression", error.column or 1) from error
-    return _convert(parsed)
+    except RecursionError as error:
+        raise _too_deep() from error
+    _check_depth(tree)
+    return tree
+
+
+def _check_depth(tree: Tree) -> None:
+    left = [(tree, 1)]
+    while left:
+        node, depth = left.pop()
+        if depth > DEPTH_MAX:
+            raise _too_deep()
+        inner = (getattr(node, member.name) for member in fields(node))
+        left += [(child, depth + 1) for child in inner if isinstance(child, Tree)]
+
+
+def _too_deep() -> CelError:
+    return CelError(f"this is nested deeper than {DEPTH_MAX} levels")
 
 
 def _children(node: Branch) -> list[Node]:

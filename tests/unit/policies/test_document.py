@@ -1,0 +1,93 @@
+"""A policy document is understood as a whole, or refused with its line and column."""
+
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import yaml
+
+from policies.check import check
+from policies.compile import compile_policy
+from policies.document import PolicyError, parse_policy
+
+DEFAULTS = sorted(
+    str(entry.name) for entry in (files("policies") / "defaults").iterdir()
+    if entry.name.endswith(".yaml")
+)  # fmt: skip
+GOOD = """policy: p
+labels:
+  personal: {detect: [pii.email]}
+constraints:
+  - name: home
+    when: '"personal" in labels'
+    require: 'target.boundary == "self_hosted"'
+"""
+
+
+def refuse(text: str) -> PolicyError:
+    with pytest.raises(PolicyError) as caught:
+        parse_policy(text, source="p.yaml")
+    return caught.value
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_shipped_policies_keep_their_own_examples(name: str) -> None:
+    """What is shipped parses, compiles, and decides as it says."""
+    text = (files("policies") / "defaults" / name).read_text()
+    document = parse_policy(text, source=name)
+    report = check(document, ())
+    assert report.is_ok, report.lines()
+    assert report.examples >= 3
+    assert compile_policy(document, ()).document is document
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        ("constraints:", "constraint:", 4, "constraints"),
+        ("require:", "requires:", 5, "require"),
+        ('"personal" in labels', '"personl" in labels', 6, "personl"),
+        ('"personal" in labels', '"personal" in', 6, "not a CEL expression"),
+        ("target.boundary ==", "target.boundry ==", 7, "target.boundary"),
+        ('== "self_hosted"', "== 3", 7, "cannot compare"),
+        ('== "self_hosted"', '== "selfhosted"', 7, "self_hosted"),
+        ("target.boundary ==", "1 + 1 ==", 7, "policies do not know"),
+        ("policy: p", "policy: [p", 1, "YAML"),
+        ("policy: p", "policy: p\\npolicy: q", 1, "twice"),
+        ("name: home", "name: home\\n    require: 'true'\\n  - name: home", 7, "two constraints"),
+    ],
+)
+def test_mistakes_have_a_place(old: str, new: str, line: int, words: str) -> None:
+    """Each with the line it stands in, and what was meant where that can be guessed."""
+    text = GOOD.replace(old, new.replace("\\n", "\n"))
+    assert text != GOOD
+    error = refuse(text)
+    assert words in error.message, error.message
+    assert str(error).startswith(f"p.yaml:{error.line}:{error.column}: ")
+    assert not line or abs(error.line - line) <= 2, error
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", "policy: 3", "policy: ''", "\x00", "a: &a [*a]"])
+def test_what_is_no_document_is_refused(text: str) -> None:
+    """Nothing but a mapping with a name."""
+    refuse(text)
+
+
+def test_size_and_depth_are_bounded() -> None:
+    """A document that is too big, or an expression that is, costs an error and no time."""
+    refuse(GOOD + "# " + "x" * 300_000)
+    refuse(GOOD.replace('"personal" in labels', " || ".join(["true"] * 1000)))
+    refuse(GOOD.replace('"personal" in labels', "!" * 1500 + "true"))
+
+
+def test_detectors_that_do_not_exist_are_named() -> None:
+    """A label whose detector is misspelled would never be set: a check refuses it."""
+    report = check(parse_policy(GOOD.replace("pii.email", "pii.emial"), source="p"), ())
+    assert not report.is_ok
+    assert "pii.emial" in "\n".join(report.lines())
+
+
+def test_a_document_that_parses_is_valid_yaml(tmp_path: Path) -> None:
+    """The good one above is one; so the refusals above are for what was changed."""
+    document = parse_policy(GOOD, source=str(tmp_path))
+    assert document.data.constraints[0].name == yaml.safe_load(GOOD)["constraints"][0]["name"]
