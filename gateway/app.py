@@ -6,6 +6,7 @@ in the opposite order, the journal is shipped last.
 
 import asyncio
 import gc
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -139,7 +140,7 @@ async def open_gateway(settings: Settings, clock: Clock | None = None) -> AsyncG
             transport=transport,
             health=Health(),
             background=background,
-            metrics=Metrics(),
+            metrics=Metrics(str(os.getpid()) if settings.workers > 1 else ""),
             log=log,
         )
         poll = asyncio.create_task(_follow_policy(engine, routing, active.version, log))

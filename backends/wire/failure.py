@@ -19,7 +19,6 @@ FailureKind = Literal[
     "rate_limited",
     "no_target",
     "context_too_long",
-    "idempotency_conflict",
     "detector_down",
     "overloaded",
     "upstream_failed",

@@ -1,10 +1,15 @@
 """Prometheus metrics of one process.
 
 Promises: label values come from closed sets (targets, kinds, states), never from a client. Every
-name stands in ``docs/metrics.md``. A process shows its own numbers only; scrape each worker.
+name stands in ``docs/metrics.md``. A process shows its own numbers only; where several workers share a
+port each says which it is, so that their counters are not taken for one.
 """
 
+from collections.abc import Iterator
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
@@ -12,8 +17,13 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 
 class Metrics:
     """The instruments, and the children of each label set looked up once."""
 
-    def __init__(self) -> None:
+    def __init__(self, worker: str = "") -> None:
+        """``worker``: the label that tells this process from its siblings; empty: there are none."""
         self.registry = CollectorRegistry()
+        self._shown = self.registry
+        if worker:
+            self._shown = CollectorRegistry()
+            self._shown.register(_Labelled(self.registry, worker))
         self.requests = Counter(
             "moegate_requests", "Requests by how they ended", ["outcome"], registry=self.registry
         )
@@ -90,4 +100,20 @@ class Metrics:
 
     def render(self) -> bytes:
         """The exposition text of Prometheus, version 0.0.4."""
-        return generate_latest(self.registry)
+        return generate_latest(self._shown)
+
+
+class _Labelled(Collector):
+    """What a registry collects, with the worker's label on every sample."""
+
+    def __init__(self, registry: CollectorRegistry, worker: str) -> None:
+        self._registry = registry
+        self._label = {"worker": worker}
+
+    def collect(self) -> Iterator[Metric]:
+        """See :class:`prometheus_client.registry.Collector`."""
+        for metric in self._registry.collect():
+            metric.samples = [
+                sample._replace(labels=self._label | sample.labels) for sample in metric.samples
+            ]
+            yield metric

@@ -22,7 +22,6 @@ STATUS: dict[FailureKind, tuple[int, str, str]] = {
     "rate_limited": (429, "rate_limit_error", "rate_limit_exceeded"),
     "no_target": (403, "permission_error", "no_target"),
     "context_too_long": (400, "invalid_request_error", "context_length_exceeded"),
-    "idempotency_conflict": (409, "invalid_request_error", "idempotency_conflict"),
     "detector_down": (503, "server_error", "detector_down"),
     "overloaded": (503, "server_error", "overloaded"),
     "upstream_failed": (502, "server_error", "upstream_failed"),

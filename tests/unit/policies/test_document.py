@@ -1,5 +1,6 @@
 """A policy document is understood as a whole, or refused with its line and column."""
 
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -71,6 +72,15 @@ def test_mistakes_have_a_place(old: str, new: str, line: int, words: str) -> Non
 def test_what_is_no_document_is_refused(text: str) -> None:
     """Nothing but a mapping with a name."""
     refuse(text)
+
+
+def test_the_documented_policy_works() -> None:
+    """The example of the documentation keeps its own examples."""
+    page = (Path(__file__).parents[3] / "docs" / "policies.md").read_text()
+    (text,) = re.findall(r"^```yaml\n(policy: .*?)^```", page, re.MULTILINE | re.DOTALL)
+    report = check(parse_policy(text, source="policies.md"), ())
+    assert report.is_ok, report.lines()
+    assert report.examples == 2
 
 
 def test_size_and_depth_are_bounded() -> None:
