@@ -51,6 +51,7 @@ class Leg:
     outbound: Outbound
     row: AttemptRow
     outcome: Outcome
+    replicas: int = 1
     spares: int = 0
     """Replicas of the target that this request has not tried yet."""
     relay: StreamRelay | None = None
@@ -139,7 +140,7 @@ class Attempts:
         try:
             if adapter.load is not None:
                 await adapter.load()
-            outbound = self._render(adapter, target, turn.tried)
+            outbound = self._render(adapter, target, turn)
         except WireError as error:
             failures.append(error.failure)
             return None
@@ -160,20 +161,25 @@ class Attempts:
             started_at=self._services.clock.now(),
             reserved_nanousd=kept.worst_case_nanousd or 0,
         )
-        spares = self._replicas(kept) - 1 - len(turn.tried)
-        return Leg(target, adapter, outbound, row, Outcome(dropped=outbound.dropped), spares)
+        replicas = self._replicas(kept)
+        leg = Leg(target, adapter, outbound, row, Outcome(dropped=outbound.dropped), replicas)
+        leg.spares = replicas - 1 - len(turn.tried)
+        return leg
 
-    def _render(self, adapter: ProviderAdapter, target: Target, tried: tuple[str, ...]) -> Outbound:
-        """The bytes for ``target``, at an address that was not tried yet where it has another."""
-        case = self._case
+    def _render(self, adapter: ProviderAdapter, target: Target, turn: Turn) -> Outbound:
+        """The bytes for ``target``: at a replica that was not tried and is not set aside, if there is one."""
+        case, health = self._case, self._services.health
         cap = None
         if case.principal.budgets:
             cap = case.sizes.output_tokens_max(target) // case.sizes.choices
         outbound = adapter.prepare(case.prompt, target, cap)
-        for _url in tried:
-            if outbound.url not in tried:
-                break
-            outbound = adapter.prepare(case.prompt, target, cap)
+        replicas = self._replicas(turn.kept)
+        if replicas > 1:
+            now = self._services.clock.now()
+            for _other in range(replicas - 1):
+                if outbound.url not in turn.tried and health.begin(outbound.url, now):
+                    break
+                outbound = adapter.prepare(case.prompt, target, cap)
         return outbound
 
     async def _run_leg(self, leg: Leg) -> Failure | None:
@@ -376,9 +382,17 @@ class Attempts:
     def _note_health(self, leg: Leg, failure: Failure | None) -> None:
         health, now = self._services.health, self._services.clock.now()
         began = leg.row.started_at
+        if failure is None or not _is_unreached(failure):
+            if leg.replicas > 1:
+                health.record_success(leg.outbound.url, now, began)
+        elif leg.replicas > 1:
+            # One replica's absence is its own as long as there are others to ask.
+            health.record_failure(leg.outbound.url, failure, now, began)
+            if leg.spares:
+                return
         if failure is None:
             health.record_success(leg.target.name, now, began)
-        elif not (leg.spares and _is_unreached(failure)):
+        else:
             health.record_failure(leg.target.name, failure, now, began)
 
     def _keep(self, out: bytes) -> None:
