@@ -8,7 +8,8 @@ or retried for ever. One bad row never holds up the others.
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from gateway.ledger.tables import attempts, requests
 SHIP_SECONDS = 0.2
 ROWS_MAX = 200
 """Bounds how long one batch keeps the loop busy: about 25 µs a row."""
+ROWS_A_STATEMENT = (64, 16, 4, 1)
+"""Sizes of the statements that SQLite gets; it takes 32766 parameters in one (sqlite.org/limits.html)."""
 BATCH_SECONDS_MAX = 30.0
 RETRY_SECONDS_MAX = 10.0
 CLOSE_SECONDS = 5.0
@@ -70,6 +73,15 @@ class Shipper:
                     return
                 left -= shipped
 
+    async def adopt(self) -> list[AttemptRow]:
+        """Take over what workers left that died meanwhile; their attempts, in doubt where nobody saw
+        their end. Raises ``OSError`` and ``JournalDown``."""
+        found = await asyncio.to_thread(self._journal.find_left)
+        if not found:
+            return []
+        async with self._turn:
+            return self._journal.adopt(found)
+
     async def _run(self) -> None:
         pause = SHIP_SECONDS
         while True:
@@ -111,10 +123,9 @@ class Shipper:
             else:
                 asked.append(self._requests.values(row))
         async with asyncio.timeout(BATCH_SECONDS_MAX), self._engine.begin() as connection:
-            if legs:
-                await connection.exec_driver_sql(self._attempts.statement, legs)
-            if asked:
-                await connection.exec_driver_sql(self._requests.statement, asked)
+            for insert, values in ((self._attempts, legs), (self._requests, asked)):
+                for statement, parameters in insert.batches(values):
+                    await connection.exec_driver_sql(statement, parameters)
 
     async def _insert_or_set_aside(self, row: Row) -> None:
         try:
@@ -165,18 +176,42 @@ class _Insert:
 
     def __init__(self, table: Table, key: str, dialect: str) -> None:
         names = [column.name for column in table.columns]
-        is_numbered = dialect == "postgresql"
-        marks = [f"${at}" if is_numbered else "?" for at in range(1, len(names) + 1)]
-        self.statement = (
-            f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join(marks)}) "  # noqa: S608  # names of our own tables
-            f"ON CONFLICT ({key}) DO NOTHING"
-        )
+        self._is_postgresql = dialect == "postgresql"
+        marks = [f"${at}" if self._is_postgresql else "?" for at in range(1, len(names) + 1)]
+        row = f"({', '.join(marks)})"
+        self._statements = {
+            count: (
+                f"INSERT INTO {table.name} ({', '.join(names)}) VALUES {', '.join([row] * count)} "  # noqa: S608  # names of our own tables
+                f"ON CONFLICT ({key}) DO NOTHING"
+            )
+            for count in ((1,) if self._is_postgresql else ROWS_A_STATEMENT)
+        }
         self._get = attrgetter(*names)
         self._texts = tuple(
             (at, column.type.length)
             for at, column in enumerate(table.columns)
             if isinstance(column.type, String)
         )
+
+    def batches(
+        self, rows: Sequence[Values]
+    ) -> Iterator[tuple[str, list[Values] | tuple[object, ...]]]:
+        """Statements with their parameters, for all of ``rows``.
+
+        PostgreSQL takes many rows for one statement in one go. SQLite's driver runs a statement a row and
+        lets go of the interpreter's lock around each, which the busy event loop then does not give back for
+        milliseconds; so it gets statements of many rows, in a few sizes that it can keep prepared.
+        """
+        if self._is_postgresql:
+            if rows:
+                yield self._statements[1], list(rows)
+            return
+        at = 0
+        for count, statement in self._statements.items():
+            while len(rows) - at >= count:
+                chunk = rows[at : at + count]
+                at += count
+                yield statement, tuple(itertools.chain.from_iterable(chunk))
 
     def values(self, row: Row) -> Values:
         """The row's columns in order; words are cut to what their column holds."""
