@@ -96,7 +96,10 @@ class Settings:
         "wait for the disk before a call leaves (survives power loss)",
     )
     journal_segment_bytes: int = _option(
-        4 * MIB, "MOEGATE_JOURNAL_SEGMENT_BYTES", "size of one journal segment", "bytes"
+        16 * MIB,
+        "MOEGATE_JOURNAL_SEGMENT_BYTES",
+        "size of one journal segment; each call that is open keeps 4 KiB of one back",
+        "bytes",
     )
     cache_ttl_seconds: int = _option(
         3600, "MOEGATE_CACHE_TTL_SECONDS", "how long an answer is kept", "seconds"

@@ -67,10 +67,14 @@ class Segment:
         """Bring the pages and the file's name to the disk; runs off the loop. Raises ``OSError``."""
         if self._descriptor == CLOSED:
             return  # everything in it is in SQL
+        whole_pages = self.used // mmap.PAGESIZE * mmap.PAGESIZE
         os.fsync(self._descriptor)
         if not self._is_folder_synced:
             sync_folder(self.path.parent)
             self._is_folder_synced = True
+        if whole_pages and hasattr(mmap, "MADV_DONTNEED"):
+            # The file has them: they need not count as this process's memory until they are shipped.
+            self._map.madvise(mmap.MADV_DONTNEED, 0, whole_pages)
 
     def close(self, *, remove: bool) -> None:
         """Let go of the file, and delete it if everything in it is in SQL."""
