@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 
 from backends.catalogue import read_providers
+from gateway.api.server import Protocol
 from gateway.app import Gateway
 from gateway.identity import NewKey, create_key
 from gateway.ledger import open_database
@@ -111,7 +112,7 @@ def running_gateway(home: Path, environ: dict[str, str]) -> Generator[RunningGat
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
-        Gateway(settings, started.append), http="httptools", loop="asyncio", lifespan="on",
+        Gateway(settings, started.append), http=Protocol, loop="asyncio", lifespan="on",
         access_log=False, log_level="warning", timeout_graceful_shutdown=2, backlog=512,
     )  # fmt: skip
     server = uvicorn.Server(config)

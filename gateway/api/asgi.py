@@ -1,4 +1,4 @@
-"""ASGI behind the pipeline's view of a client: read the body, watch for a hang-up, answer.
+"""ASGI behind the pipeline's view of a client: read the body, answer.
 
 The only module that knows how the HTTP server talks. No Request, Response or middleware objects: at
 this place each of them costs more than a whole stage of the pipeline.
@@ -93,9 +93,3 @@ class AsgiReply:
     async def end(self, body: bytes = b"") -> None:
         """See :class:`gateway.arrival.Reply`."""
         await self._send({"type": "http.response.body", "body": body})
-
-
-async def wait_for_disconnect(receive: Receive) -> None:
-    """Returns when the client has hung up (or sent what nobody asked for)."""
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -5,7 +5,8 @@ import asyncio
 from backends.wire import openai_chat
 from backends.wire.failure import Failure
 from backends.wire.prompt import Prompt, WireFormat
-from gateway.api.asgi import AsgiBody, AsgiReply, Receive, Scope, Send, wait_for_disconnect
+from gateway.api.asgi import AsgiBody, AsgiReply, Receive, Scope, Send
+from gateway.api.server import HANG_UP
 from gateway.arrival import Arrival
 from gateway.pipeline import Pipeline
 
@@ -43,26 +44,24 @@ class ChatCompletions:
         headers = scope["headers"]
         arrival = Arrival(self._format, headers, AsgiBody(headers, receive))
         work = asyncio.current_task()
-        watcher: asyncio.Task[None] | None = None
+        is_gone = False
+
+        def hang_up() -> None:
+            nonlocal is_gone
+            if work is not None and not is_gone:
+                is_gone = True
+                work.cancel()
 
         def watch() -> None:
-            nonlocal watcher
-            watcher = asyncio.ensure_future(wait_for_disconnect(receive))
-            watcher.add_done_callback(hang_up)
-
-        def hang_up(done: asyncio.Task[None]) -> None:
-            if work is not None and not done.cancelled():
-                work.cancel()
+            scope[HANG_UP] = hang_up
 
         try:
             await self._pipeline.run(arrival, AsgiReply(send), watch)
         except asyncio.CancelledError:
             # Ours: the client is gone and everything is booked. A shutdown cancels from outside.
-            if watcher is None or not watcher.done():
+            if not is_gone:
                 raise
             if work is not None:
                 work.uncancel()
         finally:
-            if watcher is not None and not watcher.done():
-                watcher.remove_done_callback(hang_up)
-                watcher.cancel()
+            scope.pop(HANG_UP, None)

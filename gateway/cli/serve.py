@@ -11,6 +11,7 @@ import typer
 import uvicorn
 
 from backends.catalogue import read_providers
+from gateway.api.server import Protocol
 from gateway.app import Gateway
 from gateway.cli.context import read_settings
 from gateway.prepare import Prepared, make_home, prepare
@@ -51,7 +52,7 @@ def serve(
         port=settings.port,
         workers=settings.workers,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         lifespan="on",
         access_log=False,
         log_level="warning",

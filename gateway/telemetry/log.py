@@ -8,6 +8,7 @@ ids, names, numbers and kinds: never prompt text, answers or secrets.
 import os
 import threading
 from collections import deque
+from datetime import UTC, datetime
 from typing import cast
 
 import orjson
@@ -68,19 +69,17 @@ class LineWriter:
         self._thread.join(timeout=2.0)
 
 
-def _render(_logger: WrappedLogger, _name: str, event: EventDict) -> bytes:
-    return orjson.dumps(event, default=str)
+def _render(_logger: WrappedLogger, level: str, event: EventDict) -> bytes:
+    event["level"] = level
+    event["timestamp"] = datetime.now(UTC)
+    return orjson.dumps(event, default=str, option=orjson.OPT_UTC_Z)
 
 
 def make_logger(writer: LineWriter, level: str) -> FilteringBoundLogger:
     """A structlog logger over ``writer``; ``level`` is debug, info, warning or error."""
     logger = structlog.wrap_logger(
         writer,
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _render,
-        ],
+        processors=[_render],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         cache_logger_on_first_use=True,
     )
