@@ -16,7 +16,13 @@ from structlog.typing import FilteringBoundLogger
 
 from backends.health import Health
 from backends.transport import Transport
-from gateway.admission import Admission, MemoryAdmission, Reservation
+from gateway.admission import (
+    Admission,
+    AdmissionDown,
+    MemoryAdmission,
+    left_reservation,
+    windows_on,
+)
 from gateway.api.asgi import AsgiApp, Receive, Scope, Send
 from gateway.api.chat import ChatCompletions
 from gateway.api.rest import build_rest
@@ -26,6 +32,7 @@ from gateway.clock import Clock, RequestIds
 from gateway.errors import StartError
 from gateway.identity import Identity
 from gateway.ledger import Journal, JournalDown, Shipper, booked, open_database
+from gateway.ledger.rows import AttemptRow
 from gateway.pipeline import Pipeline
 from gateway.policy_store import StoredPolicy, find_active, latest_version
 from gateway.prepare import load_master_key
@@ -43,6 +50,7 @@ from policies.document import PolicyError
 Ping = Callable[[], Awaitable[None]]
 
 POLICY_POLL_SECONDS = 1.0
+ADOPT_SECONDS = 5.0
 STANDARD_OUTPUT = 1
 GC_THRESHOLD = 20_000
 """Allocations between two looks of the youngest generation; requests hardly leave cycles behind."""
@@ -117,12 +125,9 @@ async def open_gateway(settings: Settings, clock: Clock | None = None) -> AsyncG
         stack.push_async_callback(shipper.close)
         admission, cache, ping = _open_admission(settings, engine, shipper)
         stack.push_async_callback(admission.close)
-        for left in journal.replayed:
-            # Money that a dead worker still holds in Redis: booked and freed, once.
-            held = Reservation(left.reservation_id, left.organisation_id, (), 0)
-            await admission.settle(held, left.cost_nanousd)
         settler = Settler(admission)
         stack.push_async_callback(settler.close)
+        await _free_left(settler, journal.replayed)
         background = Background(log)
         stack.push_async_callback(background.close)
         services = Services(
@@ -147,6 +152,8 @@ async def open_gateway(settings: Settings, clock: Clock | None = None) -> AsyncG
         stack.callback(poll.cancel)
         follow = asyncio.create_task(world.follow(routing))
         stack.callback(follow.cancel)
+        adopt = asyncio.create_task(_adopt_left(shipper, settler, log))
+        stack.callback(adopt.cancel)
         _settle_memory()
         yield Runtime(services, engine, ping, clock.now())
 
@@ -184,8 +191,11 @@ def _open_admission(
     settings: Settings, engine: AsyncEngine, shipper: Shipper
 ) -> tuple[Admission, CacheStore, Ping | None]:
     async def seed(windows: Sequence[str]) -> dict[str, int]:
-        await shipper.drain()
-        return await booked(engine, windows)
+        try:
+            await shipper.drain()
+            return await booked(engine, windows)
+        except (SQLAlchemyError, OSError) as error:
+            raise AdmissionDown(type(error).__name__) from error
 
     if not settings.redis_url:
         memory = MemoryStore(settings.cache_bytes_max)
@@ -194,6 +204,29 @@ def _open_admission(
 
     shared = open_shared_state(settings.redis_url, seed)
     return shared.admission, shared.cache, shared.ping
+
+
+async def _free_left(settler: Settler, rows: Sequence[AttemptRow]) -> None:
+    """Money that dead workers still hold in Redis: booked and freed, once."""
+    for left in rows:
+        if left.reservation_id:
+            windows = windows_on(f"key:{left.key_id}", left.day)
+            held = left_reservation(left.reservation_id, left.organisation_id, windows)
+            await settler.settle(held, left.cost_nanousd)
+
+
+async def _adopt_left(shipper: Shipper, settler: Settler, log: FilteringBoundLogger) -> None:
+    """Book what workers left that die while we live: nobody may start in their place."""
+    while True:
+        await asyncio.sleep(ADOPT_SECONDS)
+        try:
+            left = await shipper.adopt()
+        except (OSError, JournalDown) as error:
+            log.error("a dead worker's journal cannot be read", error=str(error))
+            continue
+        if left:
+            log.info("a dead worker's calls are booked", attempts=len(left))
+            await _free_left(settler, left)
 
 
 async def _follow_policy(

@@ -22,6 +22,7 @@ from gateway.arrival import Header, Reply
 from gateway.case import Case, Ending
 from gateway.ledger import JournalDown
 from gateway.ledger.rows import AttemptRow, AttemptState
+from gateway.records import request_row
 from gateway.reservations import Hold
 from gateway.services import Services
 from policies.facts import Kept
@@ -191,7 +192,8 @@ class Attempts:
             case.decision.policy,
         )
         endpoint = case.routing.catalogue.endpoints[leg.target.endpoint]
-        leg.row.reservation_id = self._hold.reservation_id
+        leg.row.reservation_id = self._hold.reservation_label
+        services.journal.begin(request_row(case, self._ending, 0.0, is_open=True))
         services.journal.intend(leg.row)
         self._ending.attempts += 1
         self._ending.target = leg.target.name

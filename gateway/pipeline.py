@@ -98,7 +98,7 @@ class Pipeline:
         """Admit, then call: fills ``ending``; what could not be answered is its ``failure``."""
         services = self._services
         services.metrics.in_flight.inc()
-        hold = Hold(services.admission, services.settler)
+        hold = Hold(services.settler)
         try:
             refuse_if_nobody(case, ending)
             if await self._admit(case, reply, ending, hold):
@@ -113,12 +113,8 @@ class Pipeline:
                 self._fill_cache(case, ending, attempts.kept_chunks)
         except Refused as refusal:
             ending.state, ending.failure = "refused", refusal.failure
-        except AdmissionDown:
-            ending.state = "refused"
-            ending.failure = _unavailable("budgets and limits cannot be checked at the moment")
-        except JournalDown:
-            ending.state = "refused"
-            ending.failure = _unavailable("the request cannot be journalled at the moment")
+        except (AdmissionDown, JournalDown) as down:
+            ending.state, ending.failure = "refused", _unavailable(down)
         except Exception as error:  # as in run(): the client gets an answer, the log gets the bug
             ending.state, ending.failure = "failed", self._bug(case.request_id, error)
         finally:
@@ -142,7 +138,7 @@ class Pipeline:
         if not (ask.limits or ask.cache_key or ask.requests_per_minute is not None):
             return False
         try:
-            granted = await self._services.admission.admit(ask)
+            granted = await self._services.settler.admit(ask)
         except AdmissionDown:
             if ask.limits or ask.requests_per_minute is not None:
                 raise
@@ -286,9 +282,17 @@ def accept(arrival: Arrival) -> None:
         )
 
 
-def _unavailable(message: str) -> Failure:
+def _unavailable(down: AdmissionDown | JournalDown) -> Failure:
+    what = (
+        "budgets and limits cannot be checked"
+        if isinstance(down, AdmissionDown)
+        else "the request cannot be journalled"
+    )
     return Failure(
-        "overloaded", f"{message}; try again later", retry_after_seconds=OVERLOADED_RETRY_SECONDS
+        "overloaded",
+        f"{what} at the moment; try again later",
+        detail=str(down),
+        retry_after_seconds=OVERLOADED_RETRY_SECONDS,
     )
 
 

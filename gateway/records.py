@@ -5,8 +5,8 @@ from gateway.decision_record import render_decision
 from gateway.ledger.rows import RequestRow
 
 
-def request_row(case: Case, ending: Ending, seconds: float) -> RequestRow:
-    """The one row of a client's request."""
+def request_row(case: Case, ending: Ending, seconds: float, *, is_open: bool = False) -> RequestRow:
+    """The one row of a client's request; ``is_open`` as long as it may still call."""
     principal, decision = case.principal, case.decision
     failure = ending.failure
     return RequestRow(
@@ -22,7 +22,7 @@ def request_row(case: Case, ending: Ending, seconds: float) -> RequestRow:
         labels=tuple(sorted(decision.labels)),
         policy=decision.policy,
         decision=render_decision(case.record),
-        state=ending.state,
+        state="open" if is_open else ending.state,
         error=failure.kind if failure is not None else None,
         target=ending.target,
         attempts=ending.attempts,

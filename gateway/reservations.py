@@ -3,7 +3,7 @@
 import asyncio
 
 from backends.wire.failure import Failure
-from gateway.admission import Admission, AdmissionDown, Ask, Denied, Reservation
+from gateway.admission import Admission, AdmissionDown, Ask, Denied, Grant, Reservation
 from gateway.case import Case
 from gateway.errors import Refused
 
@@ -32,9 +32,12 @@ class Settler:
         try:
             await self._admission.settle(reservation, spent_nanousd)
         except AdmissionDown:
-            self._unsettled[reservation.request_id] = (reservation, spent_nanousd)
-            if self._retry is None or self._retry.done():
-                self._retry = asyncio.create_task(self._settle_later())
+            self._try_later(reservation, spent_nanousd)
+
+    def _try_later(self, reservation: Reservation, spent_nanousd: int) -> None:
+        self._unsettled[reservation.request_id] = (reservation, spent_nanousd)
+        if self._retry is None or self._retry.done():
+            self._retry = asyncio.create_task(self._settle_later())
 
     async def _settle_later(self) -> None:
         while self._unsettled:
@@ -46,6 +49,17 @@ class Settler:
                     break
                 self._unsettled.pop(request_id, None)
 
+    async def admit(self, ask: Ask) -> Grant | Denied:
+        """Ask for admission. Where the answer is not waited for (the store is down, the client is gone)
+        the store may have granted all the same: that is given back. Raises ``AdmissionDown``."""
+        try:
+            return await self._admission.admit(ask)
+        except BaseException:
+            if ask.limits and not self._admission.settles_at_once:
+                unknown = Reservation(ask.request_id, ask.organisation_id, (), 0)
+                self._try_later(unknown, 0)
+            raise
+
     async def close(self) -> None:
         """Stop trying. What is still unsettled stays held until its journal is replayed."""
         if self._retry is not None:
@@ -55,17 +69,16 @@ class Settler:
 class Hold:
     """The reservation of one request's present leg."""
 
-    __slots__ = ("_admission", "_reservation", "_settler")
+    __slots__ = ("_reservation", "_settler")
 
-    def __init__(self, admission: Admission, settler: Settler) -> None:
-        self._admission = admission
+    def __init__(self, settler: Settler) -> None:
         self._settler = settler
         self._reservation: Reservation | None = None
 
     @property
-    def reservation_id(self) -> str:
-        """What the store of budgets knows the present hold by; empty without one."""
-        return "" if self._reservation is None else self._reservation.request_id
+    def reservation_label(self) -> str:
+        """What the journal keeps of the present hold; empty without one."""
+        return "" if self._reservation is None else self._reservation.label
 
     def take(self, reservation: Reservation | None) -> None:
         """Hold what admission granted."""
@@ -85,7 +98,7 @@ class Hold:
             limits=case.principal.budgets,
             amount_nanousd=worst_case(case),
         )
-        granted = await self._admission.admit(ask)
+        granted = await self._settler.admit(ask)
         if isinstance(granted, Denied):
             raise Refused(denied_failure(granted))
         self._reservation = granted.reservation

@@ -3,17 +3,18 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from urllib.parse import urlsplit
 
 
 class Gate:
     """Forwards while it is ``open``. ``cut`` resets what is connected and refuses what comes;
-    ``stall`` takes connections and passes nothing on."""
+    ``stall`` takes connections and passes nothing on, ``stall_answers`` passes on what is asked only."""
 
     def __init__(self, host: str, port: int) -> None:
         self._behind = (host, port)
         self._is_stalled = False
+        self._is_mute = False
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
@@ -28,12 +29,23 @@ class Gate:
 
     def open(self) -> None:
         """The server is back, at the same port."""
-        self._is_stalled = False
+        self._is_stalled = self._is_mute = False
         self._run(self._listen())
+
+    def lead_to(self, url: str) -> None:
+        """From now on another server is behind it."""
+        parts = urlsplit(url)
+        assert parts.hostname is not None
+        assert parts.port is not None
+        self._behind = (parts.hostname, parts.port)
 
     def stall(self) -> None:
         """The server hangs: connections stay, nothing passes any more."""
         self._is_stalled = True
+
+    def stall_answers(self) -> None:
+        """The server does what it is told, and nobody hears of it."""
+        self._is_mute = True
 
     def stop(self) -> None:
         """End for good."""
@@ -68,17 +80,23 @@ class Gate:
         self._writers |= {writer, onward_writer}
         try:
             await asyncio.gather(
-                self._pass(reader, onward_writer), self._pass(onward_reader, writer)
+                self._pass(reader, onward_writer, lambda: self._is_stalled),
+                self._pass(onward_reader, writer, lambda: self._is_stalled or self._is_mute),
             )
         finally:
             self._writers -= {writer, onward_writer}
             writer.transport.abort()
             onward_writer.transport.abort()
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        is_held: Callable[[], bool],
+    ) -> None:
         with contextlib.suppress(ConnectionError):
             while chunk := await reader.read(65536):
-                while self._is_stalled:
+                while is_held():
                     await asyncio.sleep(0.01)
                 writer.write(chunk)
                 await writer.drain()

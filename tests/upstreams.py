@@ -33,7 +33,8 @@ class Recorded:
 @dataclass(frozen=True, slots=True)
 class Scripted:
     """An answer. ``chunks`` with ``pause`` seconds between them; ``fault`` after the last of them:
-    ``reset`` (TCP reset), ``cut`` (orderly close before the end), ``stall`` (nothing more)."""
+    ``reset`` (TCP reset), ``cut`` (orderly close before the end), ``stall`` (nothing more). A stream
+    waits after its first chunk until ``held_back`` is set."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict[str, str])
@@ -41,6 +42,7 @@ class Scripted:
     pause: float = 0.0
     fault: Fault = ""
     is_stream: bool = False
+    held_back: threading.Event | None = None
 
 
 class Upstream:
@@ -143,6 +145,8 @@ class Upstream:
             await writer.drain()
             if answer.pause and not watch.done():
                 await asyncio.wait([watch], timeout=answer.pause)
+            while answer.held_back and not answer.held_back.is_set() and not watch.done():
+                await asyncio.wait([watch], timeout=0.01)
             if watch.done():
                 self.hung_up.set()
                 return False
@@ -214,6 +218,7 @@ def chat_stream(
     has_end: bool = True,
     pause: float = 0.0,
     fault: Fault = "",
+    usage: dict[str, object] | None = None,
 ) -> Scripted:
     """A streamed answer in OpenAI's format, with its usage in a chunk of its own."""
 
@@ -227,8 +232,8 @@ def chat_stream(
         *(chunk({"content": word}) for word in words),
     ]
     if has_end:
-        usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15,
-                 "prompt_tokens_details": {"cached_tokens": 4}}  # fmt: skip
+        usage = usage or {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15,
+                          "prompt_tokens_details": {"cached_tokens": 4}}  # fmt: skip
         chunks += [
             chunk({}, "stop"),
             event({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1,

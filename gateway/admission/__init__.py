@@ -15,7 +15,9 @@ from gateway.admission.seam import (
     Limit,
     Reservation,
     Seed,
+    left_reservation,
     window_of,
+    windows_on,
 )
 
 __all__ = [
@@ -28,5 +30,7 @@ __all__ = [
     "MemoryAdmission",
     "Reservation",
     "Seed",
+    "left_reservation",
     "window_of",
+    "windows_on",
 ]

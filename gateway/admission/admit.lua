@@ -1,12 +1,34 @@
 -- Admit one request: count its rate, look the cache up, check every budget, reserve in all or in none.
--- KEYS[1] rate counter or '', KEYS[2] cache entry or '', KEYS[3] reservation, KEYS[4..] budget windows
--- ARGV[1] requests a minute (-1: no limit)  ARGV[2] amount  ARGV[3..] limit of each window
--- Answers: {'rate', count} {'hit', bytes} {'seed', index} {'over', index, taken} {'ok'}
--- A window is a hash {spent, reserved}; one that Redis does not know must be seeded from SQL first,
--- so a Redis that lost its data can never hand out money twice.
-local windows = #KEYS - 3
+-- KEYS[1] rate counter or '', KEYS[2] cache entry or '', KEYS[3] reservation, KEYS[4] epoch,
+-- KEYS[5..] budget windows
+-- ARGV[1] requests a minute (-1: no limit)  ARGV[2] amount  ARGV[3] name for a new epoch
+-- ARGV[4] milliseconds that a new epoch stays closed  ARGV[5] seconds that an idle window is kept
+-- ARGV[6..] limit of each window
+-- Answers: {'rate', count} {'hit', bytes} {'closed', milliseconds} {'seed', index} {'over', index, taken}
+-- {'ok', epoch}
+-- A window is a hash {seed, spent, reserved}; one without a seed must be seeded from SQL first, so a Redis
+-- that lost its data can never hand out money twice. It has lost its epoch as well: the new one stays closed
+-- until every worker has had the time to say what it holds.
+local windows = #KEYS - 4
+local epoch, taken = '', {}
+if windows > 0 then
+  local found = redis.call('HMGET', KEYS[4], 'name', 'opens')
+  if not found[1] or found[2] then
+    local time = redis.call('TIME')
+    local now = time[1] * 1000 + math.floor(time[2] / 1000)
+    if not found[1] then
+      redis.call('HSET', KEYS[4], 'name', ARGV[3], 'opens', string.format('%.0f', now + ARGV[4]))
+      return {'closed', tonumber(ARGV[4])}
+    end
+    if now < tonumber(found[2]) then return {'closed', tonumber(found[2]) - now} end
+    redis.call('HDEL', KEYS[4], 'opens')
+  end
+  epoch = found[1]
+end
 for i = 1, windows do
-  if redis.call('EXISTS', KEYS[3 + i]) == 0 then return {'seed', i} end
+  local held = redis.call('HMGET', KEYS[4 + i], 'seed', 'spent', 'reserved')
+  if not held[1] then return {'seed', i} end
+  taken[i] = tonumber(held[1]) + tonumber(held[2] or '0') + tonumber(held[3] or '0')
 end
 local rate = tonumber(ARGV[1])
 if rate >= 0 then
@@ -19,15 +41,17 @@ if KEYS[2] ~= '' then
   local cached = redis.call('GET', KEYS[2])
   if cached then return {'hit', cached} end
 end
-if windows == 0 then return {'ok'} end
+-- The same request again: its answer was lost on the way.
+if windows > 0 and redis.call('EXISTS', KEYS[3]) == 1 then return {'ok', epoch} end
 local amount = tonumber(ARGV[2])
 for i = 1, windows do
-  local held = redis.call('HMGET', KEYS[3 + i], 'spent', 'reserved')
-  local taken = tonumber(held[1]) + tonumber(held[2])
-  if taken + amount > tonumber(ARGV[2 + i]) then return {'over', i, string.format('%.0f', taken)} end
+  if taken[i] + amount > tonumber(ARGV[5 + i]) then
+    return {'over', i, string.format('%.0f', taken[i])}
+  end
 end
 for i = 1, windows do
-  redis.call('HINCRBY', KEYS[3 + i], 'reserved', ARGV[2])
-  redis.call('HSET', KEYS[3], KEYS[3 + i], ARGV[2])
+  redis.call('HINCRBY', KEYS[4 + i], 'reserved', ARGV[2])
+  redis.call('EXPIRE', KEYS[4 + i], ARGV[5])
+  redis.call('HSET', KEYS[3], KEYS[4 + i], ARGV[2])
 end
-return {'ok'}
+return {'ok', epoch}

@@ -8,6 +8,7 @@ import msgspec
 from gateway.clock import day_of
 
 Period = Literal["day", "month", "total"]
+PERIODS: tuple[Period, ...] = ("day", "month", "total")
 
 LIMIT_NANOUSD_MAX = 9_000_000 * 10**9
 """Nine million dollars: Redis scripts compare doubles, which hold integers exactly up to 2^53."""
@@ -40,12 +41,27 @@ class Ask(msgspec.Struct, frozen=True):
 
 
 class Reservation(msgspec.Struct, frozen=True):
-    """Money held for one request in ``windows`` (``scope|period|start``) until it is settled."""
+    """Money held for one request in ``windows`` (``scope|period|start``) until it is settled.
+
+    ``epoch`` names the life of the store in which it was made; empty where the store dies with us.
+    """
 
     request_id: str
     organisation_id: str
     windows: tuple[str, ...]
     amount_nanousd: int
+    epoch: str = ""
+
+    @property
+    def label(self) -> str:
+        """What the journal keeps of it: enough to settle it after our death."""
+        return f"{self.request_id} {self.epoch}" if self.epoch else self.request_id
+
+
+def left_reservation(label: str, organisation_id: str, windows: tuple[str, ...]) -> Reservation:
+    """The reservation that a dead worker's journal names; what it held is known to the store alone."""
+    request_id, _, epoch = label.partition(" ")
+    return Reservation(request_id, organisation_id, windows, 0, epoch)
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -70,7 +86,8 @@ class AdmissionDown(Exception):
 
 
 Seed = Callable[[Sequence[str]], Awaitable[dict[str, int]]]
-"""Windows → nano-dollars already booked in SQL (everything journalled before the call included)."""
+"""Windows → nano-dollars already booked in SQL (everything journalled before the call included). Raises
+AdmissionDown."""
 
 
 class Admission(Protocol):
@@ -94,10 +111,22 @@ class Admission(Protocol):
 
 def window_of(limit: Limit, now: float) -> str:
     """``scope|period|start``: the window of ``limit`` at ``now``; starts are UTC dates."""
-    if limit.period == "total":
-        return f"{limit.scope}|total|"
-    day = day_of(now)
-    return f"{limit.scope}|{limit.period}|{day if limit.period == 'day' else day[:7]}"
+    return _window(limit.scope, limit.period, day_of(now))
+
+
+def windows_on(scope: str, day: str) -> tuple[str, ...]:
+    """Every window that something spent by ``scope`` on ``day`` (a UTC date) can count in."""
+    return tuple(_window(scope, period, day) for period in PERIODS)
+
+
+def _window(scope: str, period: Period, day: str) -> str:
+    match period:
+        case "total":
+            return f"{scope}|total|"
+        case "month":
+            return f"{scope}|month|{day[:7]}"
+        case "day":
+            return f"{scope}|day|{day}"
 
 
 def rate_window(scope: str, now: float) -> tuple[str, float]:

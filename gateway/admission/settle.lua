@@ -1,9 +1,21 @@
 -- Settle one reservation: free what it holds in every window, book what was spent. A second call finds
--- nothing. The windows are read from the reservation itself, so that whoever replays a dead worker's
--- journal can settle with the request's id alone; all of them share the organisation's slot.
--- KEYS[1] reservation   ARGV[1] spent
+-- nothing. The windows are read from the reservation itself; all of them share the organisation's slot.
+-- A reservation that is not there, made in another epoch than this one, was forgotten by Redis: what was
+-- spent is booked in KEYS[3..] all the same.
+-- KEYS[1] reservation  KEYS[2] epoch  KEYS[3..] windows
+-- ARGV[1] spent  ARGV[2] epoch of the reservation  ARGV[3] 1 if SQL has it already
 local held = redis.call('HGETALL', KEYS[1])
-if #held == 0 then return 0 end
+if #held == 0 then
+  local epoch = redis.call('HGET', KEYS[2], 'name')
+  -- Without an epoch nothing is seeded yet, and what is settled is in SQL before anything will be.
+  if not epoch or epoch == ARGV[2] or ARGV[2] == '' then return 0 end
+  for i = 3, #KEYS do
+    if ARGV[3] == '0' or redis.call('HEXISTS', KEYS[i], 'seed') == 1 then
+      redis.call('HINCRBY', KEYS[i], 'spent', ARGV[1])
+    end
+  end
+  return 2
+end
 for i = 1, #held, 2 do
   redis.call('HINCRBY', held[i], 'reserved', '-' .. held[i + 1])
   redis.call('HINCRBY', held[i], 'spent', ARGV[1])

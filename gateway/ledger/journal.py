@@ -42,6 +42,12 @@ class _Place:
     intended: Segment | None
 
 
+def _let_go(segment: Segment | None) -> None:
+    """One record less in ``segment`` that a replay would need."""
+    if segment is not None:
+        segment.unshipped -= 1
+
+
 class Journal:
     """Writes this worker's segments, and hands out the rows that SQL does not have yet."""
 
@@ -64,7 +70,9 @@ class Journal:
         self._decoder: msgspec.msgpack.Decoder[Row] = msgspec.msgpack.Decoder(
             AttemptRow | RequestRow
         )
+        self._folder = folder
         self._open: dict[str, Segment] = {}
+        self._begun: dict[str, Segment] = {}
         self._places: deque[_Place] = deque()
         self._numbers = itertools.count()
         try:
@@ -114,12 +122,24 @@ class Journal:
         segment.unshipped += 1
         self._places.append(_Place(segment, start, len(payload), intended))
 
+    def begin(self, row: RequestRow) -> None:
+        """Journal a request that is about to call, in state ``open``: if we die, the next start books
+        it with what its calls cost. Again before each further call. Raises :class:`JournalDown`."""
+        segment, _start = self._write_request(row)
+        _let_go(self._begun.get(row.request_id))
+        self._begun[row.request_id] = segment
+
     def record(self, row: RequestRow) -> None:
-        """Journal a request. Raises :class:`JournalDown`."""
+        """Journal a request that has ended. Raises :class:`JournalDown`."""
+        segment, place = self._write_request(row)
+        begun = self._begun.pop(row.request_id, None)
+        self._places.append(_Place(segment, *place, begun))
+
+    def _write_request(self, row: RequestRow) -> tuple[Segment, tuple[int, int]]:
         payload = self._encoder.encode(row)
         segment, start = self._write(payload, kept_back=len(self._open) * SETTLE_BYTES_MAX)
         segment.unshipped += 1
-        self._places.append(_Place(segment, start, len(payload), None))
+        return segment, (start, len(payload))
 
     @property
     def unshipped(self) -> int:
@@ -154,13 +174,26 @@ class Journal:
                 self._inherited.popleft()
                 continue
             place = self._places.popleft()
-            place.segment.unshipped -= 1
-            if place.intended is not None:
-                place.intended.unshipped -= 1
+            _let_go(place.segment)
+            _let_go(place.intended)
         for segment in [one for one in self._segments if one.unshipped == 0]:
             if segment is not self._flusher.current:
                 self._segments.remove(segment)
                 self._flusher.finish(segment)
+
+    def find_left(self) -> list[Orphan]:
+        """What workers left that have died meanwhile; reads files, so not for the loop.
+
+        Raises ``OSError`` and :class:`JournalDown`.
+        """
+        return take_orphans(self._folder)
+
+    def adopt(self, orphans: list[Orphan]) -> list[AttemptRow]:
+        """Ship what they left like our own; their attempts. Not between a take and its shipped."""
+        self._orphans.extend(orphans)
+        rows = [row for left in orphans for row in left.rows]
+        self._inherited.extend(rows)
+        return [row for row in rows if isinstance(row, AttemptRow)]
 
     def forget_replayed(self) -> None:
         """If what dead workers left is in SQL, their folders may go."""
@@ -173,7 +206,7 @@ class Journal:
     def close(self) -> None:
         """Bring everything to the disk; the folder goes if nothing in it is needed any more."""
         self._flusher.close()
-        is_done = not self._places and not self._open
+        is_done = not self._places and not self._open and not self._begun
         for segment in self._segments:
             segment.close(remove=is_done)
         for orphan in self._orphans:

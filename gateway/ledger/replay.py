@@ -69,7 +69,7 @@ def read_left(home: Path) -> list[Row]:
     """
     decoder: msgspec.msgpack.Decoder[Row] = msgspec.msgpack.Decoder(AttemptRow | RequestRow)
     attempts: dict[str, AttemptRow] = {}
-    requests: list[RequestRow] = []
+    requests: dict[str, RequestRow] = {}
     for path in sorted(home.glob(SEGMENTS)):
         for payload in read_records(path):
             try:
@@ -80,13 +80,31 @@ def read_left(home: Path) -> list[Row]:
                     f"that it books what is left ({error})"
                 ) from error
             if isinstance(row, RequestRow):
-                requests.append(row)
+                requests[row.request_id] = row
             elif row.state != "open" or row.attempt_id not in attempts:
                 attempts[row.attempt_id] = row
     for attempt in attempts.values():
         if attempt.state == "open":
             attempt.put_in_doubt()
-    return [*attempts.values(), *requests]
+    calls: dict[str, list[AttemptRow]] = {}
+    for attempt in attempts.values():
+        calls.setdefault(attempt.request_id, []).append(attempt)
+    ended = [_end(row, calls.get(row.request_id, [])) for row in requests.values()]
+    return [*attempts.values(), *ended]
+
+
+def _end(row: RequestRow, calls: list[AttemptRow]) -> RequestRow:
+    """A request that was cut short, with what its last calls cost; any other as it is."""
+    if row.state != "open":
+        return row
+    last = [call for call in calls if call.ordinal > row.attempts]
+    return msgspec.structs.replace(
+        row,
+        state="interrupted",
+        attempts=row.attempts + len(last),
+        cost_nanousd=row.cost_nanousd + sum(call.cost_nanousd for call in last),
+        target=last[-1].target if last else row.target,
+    )
 
 
 def lock_folder(home: Path) -> IO[bytes]:

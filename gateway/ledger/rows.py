@@ -87,7 +87,11 @@ class AttemptRow(msgspec.Struct, tag="attempt", omit_defaults=True):
 
 
 class RequestRow(msgspec.Struct, tag="request", frozen=True, omit_defaults=True):
-    """One request of a client. ``decision`` is JSON: facts and reasons, no content."""
+    """One request of a client. ``decision`` is JSON: facts and reasons, no content.
+
+    ``state`` is ``open`` in the journal while the request runs; ``attempts`` and ``cost_nanousd`` are
+    those that had ended when the row was written.
+    """
 
     request_id: str
     organisation_id: str

@@ -17,6 +17,8 @@ from gateway.admission import (
     Limit,
     MemoryAdmission,
     Reservation,
+    left_reservation,
+    windows_on,
 )
 from gateway.admission.redis import RedisAdmission
 from gateway.cache import MemoryStore
@@ -54,7 +56,7 @@ async def admission(request: pytest.FixtureRequest, books: Books) -> AsyncIterat
     url: str = request.getfixturevalue("redis_url")
     client = Redis.from_url(url)
     await client.flushdb()
-    made = RedisAdmission(client, books.seed)
+    made = RedisAdmission(client, books.seed, closed_seconds=0.02)
     yield made
     await made.close()
 
@@ -168,7 +170,7 @@ async def test_dead_redis_admits_nobody() -> None:
     """Where the store of budgets does not answer, nothing is granted."""
     books = Books()
     client = Redis.from_url("redis://127.0.0.1:1/0", socket_connect_timeout=0.2)
-    admission = RedisAdmission(client, books.seed)
+    admission = RedisAdmission(client, books.seed, closed_seconds=0.02)
     with pytest.raises(AdmissionDown):
         await admission.admit(ask("a", 1, TOTAL))
     await admission.close()
@@ -179,13 +181,76 @@ async def test_emptied_redis_is_seeded_again(redis_url: str) -> None:
     books = Books()
     client = Redis.from_url(redis_url)
     await client.flushdb()
-    admission = RedisAdmission(client, books.seed)
+    admission = RedisAdmission(client, books.seed, closed_seconds=0.02)
     reservation = held(await admission.admit(ask("a", 1000, TOTAL)))
     await admission.settle(reservation, 1000)
     books.booked["key:k1|total|"] = 1000
     await client.flushdb()
     assert isinstance(await admission.admit(ask("b", 1, TOTAL)), Denied)
     await admission.close()
+
+
+@pytest.fixture
+async def two(redis_url: str, books: Books) -> AsyncIterator[tuple[RedisAdmission, RedisAdmission]]:
+    """Two workers on one Redis."""
+    clients = [Redis.from_url(redis_url) for _ in range(2)]
+    made = [RedisAdmission(client, books.seed, closed_seconds=0.5) for client in clients]
+    yield made[0], made[1]
+    for one in made:
+        await one.close()
+
+
+async def test_what_is_held_outlives_redis(
+    two: tuple[RedisAdmission, RedisAdmission], redis_url: str
+) -> None:
+    """A Redis that forgot everything is told again what each worker holds before it admits anybody;
+    and settling then frees it as if nothing had been."""
+    mine, other = two
+    reservation = held(await mine.admit(ask("a", 700, TOTAL)))
+    async with Redis.from_url(redis_url) as redis:
+        await redis.flushdb()
+    assert isinstance(await other.admit(ask("b", 301, TOTAL)), Denied)
+    second = held(await other.admit(ask("c", 300, TOTAL)))
+    await mine.settle(reservation, 100)
+    held(await other.admit(ask("d", 600, TOTAL)))
+    assert isinstance(await other.admit(ask("e", 1, TOTAL)), Denied)
+    await other.settle(second, 0)
+    held(await mine.admit(ask("f", 300, TOTAL)))
+
+
+async def test_what_ends_unknown_to_redis_counts(
+    two: tuple[RedisAdmission, RedisAdmission], redis_url: str
+) -> None:
+    """Settled in a life of Redis that never heard of it: what was spent is spent."""
+    mine, other = two
+    early = held(await mine.admit(ask("a", 700, TOTAL)))
+    async with Redis.from_url(redis_url) as redis:
+        await redis.flushdb()
+        await redis.hset("mg:{org}:epoch", "name", "another life")  # pyright: ignore[reportGeneralTypeIssues]  # redis-py types it for both clients
+        await mine.settle(early, 600)
+    assert isinstance(await other.admit(ask("b", 401, TOTAL)), Denied)
+    held(await other.admit(ask("c", 400, TOTAL)))
+
+
+async def test_what_the_dead_left_is_settled_once(
+    two: tuple[RedisAdmission, RedisAdmission], books: Books, redis_url: str
+) -> None:
+    """A dead worker's hold is freed by its name in the journal; in another life of Redis its cost is
+    added to windows that were seeded without it, and to no others."""
+    mine, other = two
+    day = "2026-11-18"
+    label = held(await mine.admit(ask("a", 700, TOTAL))).label
+    left = left_reservation(label, "org", windows_on("key:k1", day))
+    await other.settle(left, 700)
+    await other.settle(left, 700)
+    assert isinstance(await other.admit(ask("b", 301, TOTAL)), Denied)
+    async with Redis.from_url(redis_url) as redis:
+        await mine.close()
+        await redis.flushdb()
+        held(await other.admit(ask("c", 100, TOTAL)))
+        await other.settle(left, 700)
+        assert isinstance(await other.admit(ask("d", 201, TOTAL)), Denied)
+        assert await redis.keys(f"*|day|{day}") == []
 
 
 Step = tuple[str, int, int]
