@@ -5,13 +5,23 @@ name stands in ``docs/metrics.md``. A process shows its own numbers only; where 
 port each says which it is, so that their counters are not taken for one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+
+
+LABELS: Mapping[str, str] = {
+    "outcome": "`answered`, `cached`, `interrupted` (the client hung up), or the kind of an error",
+    "target": "a target's name in the catalogue",
+    "state": "`settled`, `failed`, `interrupted` or `in_doubt`, as in the table `attempts`",
+    "direction": "`input` (with cache reads and writes) or `output` (with reasoning)",
+    "worker": "the process, where a gateway runs several; absent where it runs one",
+}
+"""What each label says; ``docs/metrics.md`` is made of it."""
 
 
 class Metrics:
