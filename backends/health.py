@@ -20,6 +20,8 @@ RATE_PAUSE_SECONDS_MAX = 300.0
 CREDENTIAL_PAUSE_SECONDS = 60.0
 TRIAL_SECONDS = 10.0
 """While one request tries a target after its pause, others stay away for this long."""
+CLOCK_SLACK_SECONDS = 60.0
+"""Requests look with the time of their arrival; one from longer ago is taken for a clock set back."""
 
 REASONS: dict[FailureKind, str] = {
     "upstream_failed": "it failed",
@@ -39,6 +41,11 @@ class _Breaker:
     is_on_trial: bool = False
     reason: str = ""
 
+    def is_away(self, now: float) -> bool:
+        """Whether the pause lasts. One that began in the future was taken by a clock that has been set
+        back since: it would last as long as the clock was wrong."""
+        return self.away_since - CLOCK_SLACK_SECONDS <= now < self.away_until
+
 
 class Health:
     """Breakers by target. Times are seconds of one clock."""
@@ -52,7 +59,7 @@ class Health:
     def state(self, target: str, now: float) -> tuple[bool, str]:
         """Whether ``target`` takes requests at ``now``, and if not why."""
         breaker = self._breakers.get(target)
-        if breaker is None or now >= breaker.away_until:
+        if breaker is None or not breaker.is_away(now):
             return True, ""
         if breaker.is_on_trial:
             return False, f"{breaker.reason}; being tried again"
@@ -66,7 +73,7 @@ class Health:
         breaker = self._breakers.get(target)
         if breaker is None:
             return True
-        if now < breaker.away_until:
+        if breaker.is_away(now):
             return False
         if breaker.pauses:
             breaker.is_on_trial = True
@@ -83,7 +90,7 @@ class Health:
         if breaker is None or (began is not None and began < breaker.away_since):
             return
         del self._breakers[target]
-        if now < breaker.away_until:
+        if breaker.is_away(now):
             self.version += 1
 
     def record_failure(
@@ -94,7 +101,7 @@ class Health:
             self.record_success(target, now, began)
             return
         breaker = self._breakers.setdefault(target, _Breaker())
-        is_away = now < breaker.away_until
+        is_away = breaker.is_away(now)
         # Others that were under way when the target was set aside: one outage, not one each.
         is_late = is_away and not breaker.is_on_trial
         breaker.failures += 1

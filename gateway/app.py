@@ -50,7 +50,7 @@ from policies.document import PolicyError
 Ping = Callable[[], Awaitable[None]]
 
 POLICY_POLL_SECONDS = 1.0
-ADOPT_SECONDS = 5.0
+ADOPT_SECONDS = 2.0
 STANDARD_OUTPUT = 1
 GC_THRESHOLD = 20_000
 """Allocations between two looks of the youngest generation; requests hardly leave cycles behind."""
@@ -60,10 +60,14 @@ class Gateway:
     """The ASGI application: start and stop, hot endpoints by path, everything else Starlette."""
 
     def __init__(
-        self, settings: Settings, announce: Callable[[Runtime], None] | None = None
+        self,
+        settings: Settings,
+        announce: Callable[[Runtime], None] | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._settings = settings
         self._announce = announce
+        self._clock = clock
         self._hot: dict[str, AsgiApp] = {}
         self._rest: AsgiApp | None = None
 
@@ -83,7 +87,7 @@ class Gateway:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         try:
-            async with open_gateway(self._settings) as runtime:
+            async with open_gateway(self._settings, self._clock) as runtime:
                 pipeline = Pipeline(runtime.services)
                 self._hot = {"/v1/chat/completions": ChatCompletions(pipeline)}
                 self._rest = build_rest(runtime)

@@ -15,6 +15,7 @@ class Gate:
         self._behind = (host, port)
         self._is_stalled = False
         self._is_mute = False
+        self._delay = 0.0
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
@@ -30,6 +31,7 @@ class Gate:
     def open(self) -> None:
         """The server is back, at the same port."""
         self._is_stalled = self._is_mute = False
+        self._delay = 0.0
         self._run(self._listen())
 
     def lead_to(self, url: str) -> None:
@@ -46,6 +48,10 @@ class Gate:
     def stall_answers(self) -> None:
         """The server does what it is told, and nobody hears of it."""
         self._is_mute = True
+
+    def slow_down(self, seconds: float) -> None:
+        """Whatever passes takes so much longer."""
+        self._delay = seconds
 
     def stop(self) -> None:
         """End for good."""
@@ -96,6 +102,7 @@ class Gate:
     ) -> None:
         with contextlib.suppress(ConnectionError):
             while chunk := await reader.read(65536):
+                await asyncio.sleep(self._delay)
                 while is_held():
                     await asyncio.sleep(0.01)
                 writer.write(chunk)

@@ -1,5 +1,6 @@
 """The gateway as its operators run it: the command, in processes of its own."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -8,9 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
+from sqlalchemy import text
 
+from gateway.ledger import open_database
 from tests.servers import find_free_port
 from tests.upstreams import Upstream
 
@@ -70,3 +74,17 @@ def end(process: "subprocess.Popen[bytes]", how: signal.Signals) -> None:
     """Stop it, and read what it still says so that it does not wait for a reader."""
     process.send_signal(how)
     process.communicate(timeout=40)
+
+
+def read_rows(url: str, table: str) -> list[dict[str, Any]]:
+    """What stands in SQL."""
+
+    async def read() -> list[dict[str, Any]]:
+        engine = open_database(url)
+        async with engine.connect() as connection:
+            found = await connection.execute(text(f"SELECT * FROM {table}"))
+            rows = [dict(row) for row in found.mappings()]
+        await engine.dispose()
+        return rows
+
+    return asyncio.run(read())

@@ -17,6 +17,7 @@ import uvicorn
 from backends.catalogue import read_providers
 from gateway.api.server import Protocol
 from gateway.app import Gateway
+from gateway.clock import Clock
 from gateway.identity import NewKey, create_key
 from gateway.ledger import open_database
 from gateway.prepare import prepare
@@ -104,7 +105,9 @@ def make_settings(home: Path, environ: dict[str, str]) -> Settings:
 
 
 @contextlib.contextmanager
-def running_gateway(home: Path, environ: dict[str, str]) -> Generator[RunningGateway]:
+def running_gateway(
+    home: Path, environ: dict[str, str], clock: Clock | None = None
+) -> Generator[RunningGateway]:
     """A gateway for as long as the context lasts."""
     settings = make_settings(home, environ)
     prepared = asyncio.run(prepare(settings))
@@ -112,7 +115,7 @@ def running_gateway(home: Path, environ: dict[str, str]) -> Generator[RunningGat
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
-        Gateway(settings, started.append), http=Protocol, loop="asyncio", lifespan="on",
+        Gateway(settings, started.append, clock), http=Protocol, loop="asyncio", lifespan="on",
         access_log=False, log_level="warning", timeout_graceful_shutdown=2, backlog=512,
     )  # fmt: skip
     server = uvicorn.Server(config)

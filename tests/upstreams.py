@@ -219,6 +219,7 @@ def chat_stream(
     pause: float = 0.0,
     fault: Fault = "",
     usage: dict[str, object] | None = None,
+    held_back: threading.Event | None = None,
 ) -> Scripted:
     """A streamed answer in OpenAI's format, with its usage in a chunk of its own."""
 
@@ -240,7 +241,9 @@ def chat_stream(
                    "model": "served-model", "choices": [], "usage": usage}),
             b"data: [DONE]\n\n",
         ]  # fmt: skip
-    return Scripted(chunks=tuple(chunks), pause=pause, fault=fault, is_stream=True)
+    return Scripted(
+        chunks=tuple(chunks), pause=pause, fault=fault, is_stream=True, held_back=held_back
+    )
 
 
 @contextlib.contextmanager

@@ -195,7 +195,7 @@ def read_usage(said: _Usage | None) -> Usage | None:
         input_tokens=inward,
         output_tokens=max(0, int(counted.output_tokens or 0)),
         cache_read_tokens=min(max(0, int(said.cached_tokens or 0)), inward),
-    )
+    ).believed()
 
 
 def complete_request(body: dict[str, Json], prompt: Prompt) -> frozenset[str]:

@@ -35,5 +35,12 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
         """Input and output together."""
         return self.input_tokens + self.output_tokens
 
+    def believed(self) -> "Usage | None":
+        """Itself; None where it counts what cannot be, which is then bounded like what is not counted."""
+        return self if self.total_tokens <= COUNT_MAX else None
+
+
+COUNT_MAX = 2**53
+"""More tokens than any JSON reader holds exactly: no count, whoever says so."""
 
 NOTHING_USED = Usage(source="none")

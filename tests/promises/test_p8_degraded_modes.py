@@ -4,9 +4,10 @@ What is answered then, what is refused and how, stands in docs/degraded-modes.md
 hosts that do are taken away in the tests of P1 and of routing.
 """
 
-import errno
-import os
+import resource
+import signal
 import subprocess
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +16,21 @@ import httpx
 import pytest
 
 from gateway.admission import Limit
+from gateway.clock import Clock
 from gateway.identity import NewKey
-from gateway.ledger import segment
 from tests.gate import Gate, gate_before
-from tests.gateway_command import MOEGATE, REPOSITORY, environment
+from tests.gateway_command import (
+    MOEGATE,
+    REPOSITORY,
+    TOKEN,
+    command,
+    end,
+    environment,
+    read_rows,
+    start,
+)
 from tests.gateway_process import RunningGateway, running_gateway, two_sided, wait_for
-from tests.upstreams import Upstream, chat_answer, chat_stream, running_upstream
+from tests.upstreams import Upstream, chat_answer, chat_stream, plain, running_upstream
 
 BUDGET = Limit("", "total", 10**9)
 PRICED = "openai/gpt-5.4-nano"
@@ -95,6 +105,45 @@ def test_redis_away_and_back(tmp_path: Path, redis_url: str, way: str) -> None:
         assert gateway.client.get("/readyz").status_code == 200
 
 
+def test_redis_slow(tmp_path: Path, redis_url: str) -> None:
+    """A Redis that takes its time delays what needs it, and refuses nothing."""
+    with (
+        gate_before(redis_url) as (gate, url),
+        gateway_on(tmp_path, {"MOEGATE_REDIS_URL": url}) as (gateway, _outside, _inside),
+    ):
+        bounded = f"Bearer {gateway.make_key(NewKey('t', limit=BUDGET))}"
+        gate.slow_down(0.05)
+        for _ in range(2):
+            assert gateway.say(model=PRICED, authorization=bounded).status_code == 200
+
+
+def test_sql_and_redis_away(tmp_path: Path, database_url: str, redis_url: str) -> None:
+    """Without both nobody's budget can be known: refused, nothing leaves; and so is a budget that has to
+    be read from SQL first when only SQL is away."""
+    with (
+        gate_before(redis_url) as (redis_gate, redis_through),
+        gate_before(database_url) as (sql_gate, sql_through),
+        gateway_on(
+            tmp_path,
+            {"MOEGATE_REDIS_URL": redis_through, "MOEGATE_DATABASE_URL": sql_through},
+        ) as (gateway, outside, inside),
+    ):
+        bounded, fresh = (f"Bearer {gateway.make_key(NewKey('t', limit=BUDGET))}" for _ in range(2))
+        assert gateway.say(model=PRICED, authorization=bounded).status_code == 200
+        listed = gateway.client.get("/v1/models", headers={"authorization": fresh})
+        assert listed.status_code == 200, "known from now on, its budget is not"
+        calls = len(outside.requests) + len(inside.requests)
+        sql_gate.cut()
+        assert is_refused(gateway.say(model=PRICED, authorization=fresh), "overloaded")
+        assert gateway.say(model=PRICED, authorization=bounded).status_code == 200
+        redis_gate.cut()
+        assert is_refused(gateway.say(model=PRICED, authorization=bounded), "overloaded")
+        assert len(outside.requests) + len(inside.requests) == calls + 1
+        redis_gate.open()
+        sql_gate.open()
+        wait_for(lambda: gateway.say(model=PRICED, authorization=fresh).status_code == 200, 20)
+
+
 def test_redis_lost_during_a_stream(tmp_path: Path, redis_url: str) -> None:
     """The stream goes on to its end, and its money is booked once Redis is back."""
     with (
@@ -129,29 +178,42 @@ def take_away(gate: Gate, way: str) -> None:
         gate.stall()
 
 
-def test_journal_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that is full refuses the next call before it is made; with room again it goes on."""
-    room = os.posix_fallocate
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="prlimit is Linux's")
+def test_journal_without_room(tmp_path: Path, database_url: str) -> None:
+    """A disk that takes no more (here: the kernel refuses files of any size to the process) refuses the
+    next call before it is made; with room again it goes on, and every call is booked."""
+    with running_upstream() as outside, running_upstream() as inside:
+        outside.default = inside.default = chat_answer()
+        environ = environment(tmp_path, database_url, outside, inside)
+        environ["MOEGATE_JOURNAL_SEGMENT_BYTES"] = "65536"
+        command(environ, "init", "--quiet")
+        process, url = start(environ)
+        headers = {"authorization": f"Bearer {TOKEN}"}
+        said = {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}
 
-    def full(descriptor: int, offset: int, length: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        def say(**more: object) -> httpx.Response:
+            return httpx.post(
+                f"{url}/v1/chat/completions", json=said | more, headers=headers, timeout=20
+            )
 
-    small = {"MOEGATE_JOURNAL_SEGMENT_BYTES": "65536"}
-    with gateway_on(tmp_path, small) as (gateway, outside, inside):
-        assert gateway.say().status_code == 200
-        monkeypatch.setattr(segment.os, "posix_fallocate", full)
-        answers = 0
-        while (answer := gateway.say()).status_code == 200:
-            answers += 1
-            assert answers < 500, "the journal never filled"
-        assert is_refused(answer, "overloaded")
-        reached = len(outside.requests) + len(inside.requests)
-        assert is_refused(gateway.say(stream=True), "overloaded")
-        assert len(outside.requests) + len(inside.requests) == reached
-        assert gateway.client.get("/readyz").status_code == 503
-        monkeypatch.setattr(segment.os, "posix_fallocate", room)
-        wait_for(lambda: gateway.say().status_code == 200)
-        assert len(gateway.rows("attempts")) == len(outside.requests) + len(inside.requests)
+        try:
+            assert say().status_code == 200
+            _soft, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, hard))
+            while (answer := say()).status_code == 200:
+                assert len(inside.requests) < 500, "the journal never filled"
+            assert is_refused(answer, "overloaded")
+            reached = len(outside.requests) + len(inside.requests)
+            assert is_refused(say(stream=True), "overloaded")
+            assert len(outside.requests) + len(inside.requests) == reached
+            assert httpx.get(f"{url}/readyz").status_code == 503
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+            wait_for(lambda: say().status_code == 200)
+        finally:
+            end(process, signal.SIGTERM)
+        booked = read_rows(database_url, "attempts")
+        assert len(booked) == len(outside.requests) + len(inside.requests)
+        assert {row["state"] for row in booked} == {"settled"}
 
 
 def test_a_start_without_sql_says_so(tmp_path: Path, database_url: str) -> None:
@@ -183,3 +245,34 @@ def test_broken_bytes_in_a_journal(tmp_path: Path) -> None:
     with gateway_on(tmp_path, token) as (gateway, _outside, _inside):
         assert gateway.say().status_code == 200
         assert [row["state"] for row in gateway.rows("attempts")] == ["settled", "settled"]
+
+
+def test_a_clock_set_back(tmp_path: Path) -> None:
+    """An hour back in time: keys stay known, a host that was set aside does not stay so for an hour, every
+    call is booked, and the budget holds."""
+    ahead = [3600.0]
+    clock = Clock(now=lambda: time.time() + ahead[0])
+    with (
+        running_upstream() as outside,
+        running_upstream() as inside,
+        running_gateway(tmp_path, two_sided(outside, inside), clock) as gateway,
+    ):
+        inside.default = plain({"error": {"message": "down"}}, status=500)
+        limit = Limit("", "day", 400_000)
+        bounded = f"Bearer {gateway.make_key(NewKey('t', limit=limit))}"
+
+        def spend() -> httpx.Response:
+            return gateway.say(model=PRICED, max_completion_tokens=5, authorization=bounded)
+
+        wait_for(lambda: gateway.say().headers["x-moegate-attempts"] == "1")
+        assert spend().status_code == 200
+        inside.default = chat_answer()
+        ahead[0] = 0.0
+        assert gateway.say().headers["x-moegate-target"] == "sglang/home-model"
+        while (answer := spend()).status_code == 200:
+            assert len(outside.requests) < 500, "the budget does not hold"
+        assert answer.headers["x-moegate-error"] == "budget_exhausted"
+        rows = gateway.rows("attempts")
+        assert len(rows) == len(outside.requests) + len(inside.requests)
+        priced = [row["cost_nanousd"] for row in rows if row["target"] == PRICED]
+        assert 0 < sum(priced) <= limit.limit_nanousd

@@ -52,8 +52,8 @@ def merge_usage(earlier: RawUsage | None, later: RawUsage) -> RawUsage:
 def normalise_usage(raw: RawUsage) -> Usage | None:
     """Token counts with cached input inside the input and thinking inside the output.
 
-    None if the input or the output is not counted at all: what is not counted must be bounded, not
-    booked as nothing.
+    None if the input or the output is not counted at all, or is more than can be: what is not counted
+    must be bounded, not booked as nothing.
     """
     if raw.input_tokens is None or raw.output_tokens is None:
         return None
@@ -83,7 +83,7 @@ def normalise_usage(raw: RawUsage) -> Usage | None:
         cache_write_tokens=total.write,
         cache_write_1h_tokens=total.write_1h,
         reasoning_tokens=min(max(0, reasoning), total.output),
-    )
+    ).believed()
 
 
 class _Sum:

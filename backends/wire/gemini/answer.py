@@ -129,7 +129,8 @@ def normalise_usage(raw: _RawUsage) -> Usage | None:
 
     Gemini counts thoughts beside ``candidatesTokenCount`` and results of its own tools beside
     ``promptTokenCount``; cached content is inside the prompt's count. None if the prompt's count is
-    missing (seen in recordings): what is not counted must be bounded, not booked as nothing.
+    missing (seen in recordings) or more than can be: what is not counted must be bounded, not booked as
+    nothing.
     """
     if raw.prompt_token_count is None:
         return None
@@ -140,7 +141,7 @@ def normalise_usage(raw: _RawUsage) -> Usage | None:
         output_tokens=max(0, raw.candidates_token_count or 0) + reasoning,
         cache_read_tokens=min(max(0, raw.cached_content_token_count or 0), total),
         reasoning_tokens=reasoning,
-    )
+    ).believed()
 
 
 class EventParser:

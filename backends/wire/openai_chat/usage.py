@@ -56,4 +56,4 @@ def normalise_usage(raw: RawUsage) -> Usage | None:
         cache_read_tokens=read,
         cache_write_tokens=write,
         reasoning_tokens=min(reasoning, output),
-    )
+    ).believed()
