@@ -3,23 +3,30 @@
 import asyncio
 import json
 import signal
+import time
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from gateway.admission import Limit
+from gateway.clock import DAY_SECONDS, Clock
+from gateway.identity import NewKey
 from tests.fleet import (
+    BODY,
     BUDGET_NANOUSD,
     CALL_NANOUSD,
     CAP,
     Fleet,
     answer_all,
+    answer_dearly,
     booked,
     open_fleet,
     spend_all,
 )
-from tests.upstreams import chat_answer, chat_stream, plain
+from tests.gateway_process import running_gateway, two_sided
+from tests.upstreams import chat_answer, chat_stream, plain, running_upstream
 
 
 @pytest.fixture(params=["alone", "together"])
@@ -84,3 +91,46 @@ async def test_a_host_that_never_counts_does_not_pass_it(fleet: Fleet) -> None:
     spent, worst = await booked(fleet)
     assert BUDGET_NANOUSD - worst < spent <= BUDGET_NANOUSD
     assert spent >= CALL_NANOUSD * len(fleet.host.requests)
+
+
+@pytest.mark.parametrize("store", ["memory", "redis"])
+def test_midnight_gives_a_new_budget_and_moves_no_bill(
+    tmp_path: Path, store: str, request: pytest.FixtureRequest
+) -> None:
+    """A stream that begins before midnight (UTC) and ends after it is the old day's; each day, asked for
+    until it is refused, stays within its budget."""
+    ahead = [DAY_SECONDS - time.time() % DAY_SECONDS - 60]
+    clock = Clock(now=lambda: time.time() + ahead[0])
+    with running_upstream() as outside, running_upstream() as inside:
+        environ = two_sided(outside, inside)
+        if store == "redis":
+            environ["MOEGATE_REDIS_URL"] = request.getfixturevalue("redis_url")
+        with running_gateway(tmp_path, environ, clock) as gateway:
+            key = gateway.make_key(NewKey("t", limit=Limit("", "day", BUDGET_NANOUSD)))
+            headers = {"authorization": f"Bearer {key}"}
+
+            def spend() -> int:
+                return gateway.client.post(
+                    "/v1/chat/completions", json=BODY, headers=headers
+                ).status_code
+
+            opened = answer_dearly(outside)
+            with gateway.client.stream(
+                "POST", "/v1/chat/completions", json=BODY | {"stream": True}, headers=headers
+            ) as streamed:
+                while spend() == 200:
+                    assert len(outside.requests) < 10, "the budget does not hold"
+                ahead[0] += 120
+                while spend() == 200:
+                    assert len(outside.requests) < 20, "the budget does not hold"
+                opened.set()
+                assert streamed.read().endswith(b"data: [DONE]\n\n")
+            rows = gateway.rows("attempts")
+    days = sorted({row["day"] for row in rows})
+    assert len(days) == 2
+    assert len(rows) == len(outside.requests)
+    assert [row["day"] for row in rows if row["ended_at"] - row["started_at"] > 60] == days[:1]
+    for day in days:
+        spent = sum(row["cost_nanousd"] for row in rows if row["day"] == day)
+        worst = max(row["reserved_nanousd"] for row in rows)
+        assert BUDGET_NANOUSD - worst < spent <= BUDGET_NANOUSD

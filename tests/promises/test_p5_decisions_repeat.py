@@ -1,13 +1,20 @@
 """P5: what was recorded of a request decides the same again, and says why in words."""
 
+import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
 
 from gateway.decision_record import parse_decision, render_decision
+from gateway.ledger import open_database
+from gateway.policy_store import apply_policy
+from gateway.prepare import read_policy
+from policies.compile import compile_policy
 from policies.decide import decide
-from tests.gateway_process import Scene
+from policies.document import parse_policy
+from tests.gateway_process import RunningGateway, Scene, wait_for
 from tests.upstreams import plain
 
 ASKED: tuple[dict[str, Any], ...] = (
@@ -61,3 +68,45 @@ def test_explanations_name_every_target(scene: Scene) -> None:
     assert "pii.card" in said
     assert "zebra" not in json.dumps(record)
     assert "4111" not in json.dumps(record)
+
+
+def test_the_policy_of_that_moment_decides(scene: Scene) -> None:
+    """Under a policy that came later the record still decides as it did: by the document in SQL's history
+    that it names, on another day and with the hosts gone."""
+    gateway = scene.gateway
+    before = gateway.runtime.services.routing.current
+    answers = [gateway.say(**asked) for asked in ASKED]
+    apply_stricter(gateway)
+    wait_for(lambda: gateway.runtime.services.routing.current.policy.label != before.policy.label)
+    later = gateway.say("hi", model="auto:best")
+    scene.outside.stop()
+    rows = {row["request_id"]: row for row in gateway.rows("requests")}
+    compiled = {
+        (policy := compile_policy(parse_policy(row["text"], source="history"), before.facts)).label: policy
+        for row in gateway.rows("policies")
+    }  # fmt: skip
+    assert len(compiled) == 2
+    names = [target.name for target in before.targets]
+    for answer in (*answers, later):
+        record = parse_decision(rows[answer.headers["x-moegate-request-id"]]["decision"])
+        policy = compiled[answer.headers["x-moegate-policy"]]
+        candidates = [names.index(name) for name in record.quotes]
+        assert decide(policy, record.facts, candidates, record.quotes) == record.decision
+    asked_again = parse_decision(rows[answers[1].headers["x-moegate-request-id"]]["decision"])
+    candidates = [names.index(name) for name in asked_again.quotes]
+    now = compiled[later.headers["x-moegate-policy"]]
+    other = decide(now, asked_again.facts, candidates, asked_again.quotes)
+    assert other.kept != asked_again.decision.kept, "the later policy decides nothing else"
+
+
+def apply_stricter(gateway: RunningGateway) -> None:
+    """Put the other shipped policy in force."""
+
+    async def apply() -> None:
+        engine = open_database(gateway.settings.database_url)
+        written, source = read_policy("private-by-default")
+        document = parse_policy(written, source=source)
+        await apply_policy(engine, document, written, applied_by="a test", now=time.time())
+        await engine.dispose()
+
+    asyncio.run(apply())

@@ -1,19 +1,23 @@
 """The gateway as it runs in production: two workers, accounts in PostgreSQL, budgets and cache in Redis."""
 
 import asyncio
+import contextlib
 import json
 import signal
+import subprocess
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from sqlalchemy import text
 
 from gateway.ledger import open_database
 from tests.gateway_command import TOKEN, command, end, environment, start
+from tests.gateway_process import wait_for
 from tests.upstreams import Upstream, chat_answer, chat_stream, running_upstream
 
 SAID = {"model": "gpt-5.4-nano", "messages": [{"role": "user", "content": "hi"}], "temperature": 0}
@@ -26,6 +30,7 @@ class Stack:
     url: str
     environ: dict[str, str]
     host: Upstream
+    process: "subprocess.Popen[bytes]"
 
     def client(self) -> httpx.Client:
         """A client with the administrator's key, on a connection of its own: any worker may answer."""
@@ -36,6 +41,17 @@ class Stack:
         """One request."""
         with self.client() as client:
             return client.post("/v1/chat/completions", json=SAID | more)
+
+    def workers(self) -> list[psutil.Process]:
+        """Its processes that serve."""
+        children = psutil.Process(self.process.pid).children()
+        return [
+            child
+            for child in children
+            if child.is_running()
+            and child.status() != psutil.STATUS_ZOMBIE
+            and "spawn_main" in " ".join(child.cmdline())
+        ]
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         """What stands in SQL, in the order of time."""
@@ -67,7 +83,7 @@ def stack(tmp_path: Path, database_url: str, redis_url: str) -> Generator[Stack]
         command(environ, "init", "--quiet")
         process, url = start(environ, "--workers", "2")
         try:
-            yield Stack(url, environ, host)
+            yield Stack(url, environ, host, process)
         finally:
             end(process, signal.SIGTERM)
 
@@ -129,6 +145,31 @@ def test_pages_for_operators(stack: Stack) -> None:
         assert ready.status_code == 200
         assert {"sql", "redis", "journal"} <= set(json.dumps(ready.json()).split('"'))
         assert "moegate_requests" in client.get("/metrics").text
+
+
+def test_a_killed_worker_is_replaced(stack: Stack) -> None:
+    """``kill -9`` of one worker: the other goes on answering, a new one comes, every answer is booked."""
+    workers = stack.workers()
+    assert len(workers) == 2
+    ids = {stack.chat(seed=1).headers["x-moegate-request-id"]}
+    workers[0].kill()
+    psutil.wait_procs(workers[:1], 10)
+    answered = [ask_through_a_kill(stack, seed) for seed in range(2, 8)]
+    ids |= {answer.headers["x-moegate-request-id"] for answer in answered}
+    wait_for(lambda: len(stack.workers()) == 2, 30)
+    with stack.client() as client:
+        for request_id in ids:
+            assert wait_for_record(client, request_id)["state"] == "answered"
+
+
+def ask_through_a_kill(stack: Stack, seed: int) -> httpx.Response:
+    """A connection that the dead worker had not taken yet is lost with it: asked again."""
+    for _ in range(20):
+        with contextlib.suppress(httpx.TransportError):
+            answer = stack.chat(seed=seed)
+            assert answer.status_code == 200
+            return answer
+    raise AssertionError("nobody answers")
 
 
 def wait_for_record(client: httpx.Client, request_id: str) -> dict[str, Any]:
