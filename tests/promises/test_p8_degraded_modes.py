@@ -4,6 +4,7 @@ What is answered then, what is refused and how, stands in docs/degraded-modes.md
 hosts that do are taken away in the tests of P1 and of routing.
 """
 
+import re
 import resource
 import signal
 import subprocess
@@ -29,7 +30,13 @@ from tests.gateway_command import (
     read_rows,
     start,
 )
-from tests.gateway_process import RunningGateway, running_gateway, two_sided, wait_for
+from tests.gateway_process import (
+    RunningGateway,
+    Scene,
+    running_gateway,
+    two_sided,
+    wait_for,
+)
 from tests.upstreams import Upstream, chat_answer, chat_stream, plain, running_upstream
 
 BUDGET = Limit("", "total", 10**9)
@@ -276,3 +283,26 @@ def test_a_clock_set_back(tmp_path: Path) -> None:
         assert len(rows) == len(outside.requests) + len(inside.requests)
         priced = [row["cost_nanousd"] for row in rows if row["target"] == PRICED]
         assert 0 < sum(priced) <= limit.limit_nanousd
+
+
+def test_every_target_away(scene: Scene) -> None:
+    """Nobody there: to come back later, with the reason; what nobody may have is refused for good."""
+    scene.home.stop()
+    card = "card 4111 1111 1111 1111"
+    assert is_refused(scene.gateway.say(card), "overloaded")
+    never = scene.gateway.say(card, model="openai/gpt-5.5")
+    assert (never.status_code, never.headers["x-should-retry"]) == (403, "false")
+    assert never.headers["x-moegate-error"] == "no_target"
+    assert scene.outside.requests == []
+    scene.outside.stop()
+    assert is_refused(scene.gateway.say(), "overloaded")
+    assert {row["state"] for row in scene.gateway.rows("attempts")} == {"failed"}
+
+
+def test_every_row_of_the_table_names_its_tests() -> None:
+    """The tests that the page names are there, and it names some for everything that it says is lost."""
+    page = (REPOSITORY / "docs" / "degraded-modes.md").read_text()
+    named = set(re.findall(r"`(test_\w+)`", page))
+    assert len(named) > 20
+    written = "".join(path.read_text() for path in (REPOSITORY / "tests").rglob("test_*.py"))
+    assert [name for name in sorted(named) if f"def {name}(" not in written] == []
