@@ -131,6 +131,7 @@ def test_secrets_stand_nowhere(
                 gateway.say(prompt, PRICED, temperature=0, authorization=f"Bearer {key}")
             gateway.say(prompt, authorization=f"Bearer {key}x")
             assert gateway.say(prompt).status_code == 200
+            journal = b"".join(path.read_bytes() for path in tmp_path.rglob("*.journal"))
             gateway.rows("requests")
             metrics = gateway.client.get("/metrics").text
             with Redis.from_url(redis_url) as redis:
@@ -144,9 +145,10 @@ def test_secrets_stand_nowhere(
         )
     logs = "".join(capfd.readouterr())
     assert kept, "nothing was kept in Redis, so nothing was looked at"
+    assert b"req_" in journal, "nothing was journalled, so nothing was looked at"
     secrets = [key, gateway.key, "sk-test-outside", "sk-own-cluster-secret", prompt, answer]
     secrets += ["the master key of this test"]
-    for place in (files, kept, metrics.encode(), logs.encode()):
+    for place in (files, journal, kept, metrics.encode(), logs.encode()):
         for secret in secrets:
             assert secret.encode() not in place
             assert json.dumps(secret)[1:-1].encode() not in place
