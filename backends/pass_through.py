@@ -15,6 +15,18 @@ NOT_TAKEN: Mapping[str, frozenset[str]] = {
 }
 """Members that a host answers with an error; they are left out and listed."""
 
+CONTROLS = frozenset(
+    {
+        "rid", "request_id", "priority", "lora_path", "session_id", "session_params", "cache_salt",
+        "extra_key", "routed_dp_rank", "data_parallel_rank", "disagg_prefill_dp_rank", "bootstrap_host",
+        "bootstrap_port", "bootstrap_room", "bootstrap_pair_key", "kv_transfer_params", "vllm_xargs",
+        "custom_logit_processor", "custom_params", "chat_template", "mm_processor_kwargs",
+        "return_hidden_states",
+    }
+)  # fmt: skip
+"""What a cluster's owner decides: scheduling, replicas, caches, code and templates. Engines take them from
+anybody (SGLang 0.5.23, vLLM 0.11: their chat request's schema), so a client's are left out and listed."""
+
 CAP_NAMES: Mapping[str, str] = {
     "openai": "max_completion_tokens",
     "groq": "max_completion_tokens",
@@ -33,7 +45,11 @@ def pass_through(
     """The client's own bytes for a host of the same format. Raises ``WireError``."""
     if prompt.format != "openai-chat":
         raise invalid_request(f"`{target.name}` cannot be asked in the format {prompt.format}")
-    strip = NOT_TAKEN.get(target.provider, frozenset())
+    strip = (
+        CONTROLS
+        if target.boundary == "self_hosted"
+        else NOT_TAKEN.get(target.provider, frozenset())
+    )
     body = patch_request(
         prompt,
         model=target.model,

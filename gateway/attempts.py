@@ -119,7 +119,11 @@ class Attempts:
                     break
                 yield Turn(kept, tuple(self._urls))
         alone = len(decision.kept) == 1 and decision.attempts_max > 1
-        if alone and self._ending.attempts == 1 and _is_worth_repeating(failures[0]):
+        if (
+            alone
+            and self._ending.attempts == 1
+            and _is_worth_repeating(failures[0], decision.kept[0])
+        ):
             yield Turn(decision.kept[0], tuple(self._urls), RETRY_PAUSE_SECONDS)
 
     def _replicas(self, kept: Kept) -> int:
@@ -241,7 +245,7 @@ class Attempts:
         await self._settle(leg, "settled", self._usage_of(leg), None)
         self._keep(answer.body)
         headers = self._headers(leg, b"application/json")
-        headers.append((b"x-moegate-cost-usd", render_usd(leg.row.cost_nanousd)))
+        headers.append((b"x-moegate-cost-usd", render_usd(self._ending.cost_nanousd)))
         await self._reply.whole(200, headers, answer.body)
         return None
 
@@ -465,10 +469,12 @@ def _is_unreached(failure: Failure) -> bool:
     )
 
 
-def _is_worth_repeating(failure: Failure) -> bool:
+def _is_worth_repeating(failure: Failure, kept: Kept) -> bool:
+    """Not what may be billed twice. A free target's connection may break as it was about to be reused."""
+    is_free = kept.worst_case_nanousd == 0 and failure.upstream_status is None
     return (
         failure.kind in ("upstream_failed", "overloaded")
-        and not failure.may_have_spent
+        and (is_free or not failure.may_have_spent)
         and failure.upstream_status not in (401, 403, 404)
         and (failure.retry_after_seconds or 0) <= RETRY_PAUSE_SECONDS
     )

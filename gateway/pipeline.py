@@ -153,7 +153,7 @@ class Pipeline:
         entry = self._services.sealer.open(
             principal.organisation_id, case.cache_key, granted.cached
         )
-        if entry is None:
+        if entry is None or (case.is_strict and entry.dropped):
             await hold.ensure(case, 0)
             return False
         ending.state, ending.cache, ending.target = "cached", "hit", entry.target

@@ -58,9 +58,7 @@ class Settings:
     )
     host: str = _option("127.0.0.1", "MOEGATE_HOST", "address to listen on")
     port: int = _option(8080, "MOEGATE_PORT", "port to listen on")
-    workers: int = _option(
-        1, "MOEGATE_WORKERS", "processes; more than one needs Redis and PostgreSQL"
-    )
+    workers: int = _option(1, "MOEGATE_WORKERS", "processes; more than one needs Redis")
     policy: str = _option(
         "balanced",
         "MOEGATE_POLICY",
@@ -265,6 +263,8 @@ def _convert(name: str, value: object, where: str) -> object:
     default = known[name].default
     if name in ("master_key", "admin_token", "sglang_api_key"):
         return value if isinstance(value, Secret) else Secret(str(value))
+    if name == "simulator" and isinstance(value, bool):
+        return "on" if value else "off"  # what YAML makes of these two words
     if isinstance(default, bool):
         return _to_bool(name, value, where)
     if isinstance(default, int):

@@ -13,7 +13,11 @@ from redis import Redis
 from tests.servers import find_free_port, start_postgres, start_valkey
 from tests.shared_data import DataDemanded, DataMissing, find_shared, is_data_skip
 
-hypothesis_settings.register_profile("moegate", deadline=None, print_blob=True)
+# The same examples at every run, so that red means the change; `explore` looks for new ones (CONTRIBUTING.md).
+hypothesis_settings.register_profile(
+    "moegate", deadline=None, print_blob=True, derandomize=True, database=None
+)
+hypothesis_settings.register_profile("explore", deadline=None, print_blob=True, max_examples=1000)
 hypothesis_settings.load_profile("moegate")
 
 pytest_plugins = ["tests.gateway_process"]

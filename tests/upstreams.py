@@ -139,7 +139,8 @@ class Upstream:
             await self._send(writer, answer)
             return True
         watch = asyncio.ensure_future(reader.read(1))
-        writer.write(_head(answer, "transfer-encoding: chunked"))
+        # The watch may have eaten a byte of the next request: a connection serves one of these.
+        writer.write(_head(answer, "connection: close", "transfer-encoding: chunked"))
         for chunk in answer.chunks:
             writer.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
             await writer.drain()
@@ -171,9 +172,9 @@ class Upstream:
         await writer.drain()
 
 
-def _head(answer: Scripted, length: str) -> bytes:
+def _head(answer: Scripted, *framing: str) -> bytes:
     kind = "text/event-stream" if answer.is_stream else "application/json"
-    lines = [f"HTTP/1.1 {answer.status} X", f"content-type: {kind}", length]
+    lines = [f"HTTP/1.1 {answer.status} X", f"content-type: {kind}", *framing]
     lines += [f"{name}: {value}" for name, value in answer.headers.items()]
     return "\r\n".join([*lines, "", ""]).encode()
 

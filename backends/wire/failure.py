@@ -94,7 +94,7 @@ class Failure(msgspec.Struct, frozen=True):
     """One reason why there is no (whole) answer.
 
     ``message`` is for the client: lower case, no full stop, user text in backticks, what was wrong,
-    where, what would fix it. ``detail`` is for operators and never leaves the gateway.
+    where, what would fix it. ``detail`` is for operators, never leaves the gateway, and quotes neither prompts nor a provider's text.
     ``param`` is a path in the request's JSON (``messages[1].content``). ``code`` is the format's own
     specific code where its clients look for one. ``retry_after_seconds`` is a hint to the client.
     ``may_have_spent``: tokens may have been billed although there is no answer.

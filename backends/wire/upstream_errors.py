@@ -65,6 +65,16 @@ def clean_text(text: str) -> str:
     return _KEY.sub("[hidden]", line)[:MESSAGE_CHARS_MAX].rstrip(".")
 
 
+def name_error(status: int, *words: str | None) -> str:
+    """A provider's error by its status and its machine words, for operators: ``400 invalid_api_key``.
+
+    Never its text, which may quote the prompt; what is no single word is left out for the same reason.
+    """
+    return " ".join([str(status), *(word for word in words if word and _WORD.fullmatch(word))])
+
+
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+
 _KEY = re.compile(
     r"\b(?:sk|pk|rk|gsk|xai|hf|pplx|csk|fw)[-_][\w*-]{8,}|\bAIza[\w-]{10,}|\beyJ[\w-]{10,}(?:\.[\w-]+)*|"
     r"(?i:\bbearer) +[\w.~+/=*-]{8,}|(?i:(?<=key: )|(?<=key provided: ))\S{6,}"

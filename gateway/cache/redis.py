@@ -4,7 +4,7 @@ from redis.asyncio import Redis
 
 
 class RedisStore:
-    """Entries with a time to live in Redis; Redis evicts as its operator set it up."""
+    """Entries with a time to live in Redis: they leave by age, for Redis must not evict."""
 
     def __init__(self, client: Redis) -> None:
         self._client = client

@@ -42,8 +42,9 @@ def serve(
     greet = _greeting(settings, prepared, as_json=as_json)
     if settings.workers > 1:
         _announce_workers(settings, as_json=as_json)
+        # Workers are fresh processes that read their settings anew.
+        os.environ["MOEGATE_WORKERS"] = str(settings.workers)
         if config is not None:
-            # Workers are fresh processes that read their settings anew.
             os.environ["MOEGATE_CONFIG"] = str(config.absolute())
     uvicorn.run(
         Gateway(settings, greet) if settings.workers == 1 else "gateway.cli.serve:make_worker",

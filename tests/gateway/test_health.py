@@ -96,6 +96,19 @@ def test_only_target_is_asked_again_after_a_pause(scene: Scene) -> None:
     assert states == ["failed", "settled"]
 
 
+def test_connection_that_breaks_unanswered_is_asked_again_only_where_it_is_free(
+    scene: Scene,
+) -> None:
+    """What may be billed is never sent twice; at home nobody bills, and the next connection may hold."""
+    scene.home.script.append(Scripted(fault="reset"))
+    answer = scene.gateway.say("hi", HOME)
+    assert (answer.status_code, answer.headers["x-moegate-attempts"]) == (200, "2")
+    scene.outside.script.append(Scripted(fault="reset"))
+    answer = scene.gateway.say("hi", OUT)
+    assert (answer.status_code, answer.headers["x-moegate-attempts"]) == (502, "1")
+    assert (len(scene.home.requests), len(scene.outside.requests)) == (2, 1)
+
+
 def test_only_target_that_asks_to_wait_is_not_asked_again(scene: Scene) -> None:
     """It said how long; asking sooner would make it worse."""
     scene.outside.script.append(plain({}, status=503, retry_after="30"))

@@ -236,6 +236,15 @@ def test_deterministic_answers_are_cached(scene: Scene) -> None:
     assert kept.headers["content-type"].startswith("text/event-stream")
 
 
+def test_strict_request_takes_no_answer_from_the_cache_that_came_of_a_loss(scene: Scene) -> None:
+    """The kept answer is of a request that lost something: nothing to give to one that must not."""
+    said = {"top_k": 3, "temperature": 0}
+    wait_for(lambda: scene.gateway.say("hi", OUT, **said).headers["x-moegate-cache"] == "hit")
+    assert scene.gateway.say("hi", OUT, **said).headers["x-moegate-dropped"] == "top_k"
+    refused = scene.gateway.say("hi", OUT, **said, x_moegate_strict="true")
+    assert (refused.status_code, refused.headers["x-moegate-cache"]) == (400, "miss")
+
+
 def test_strict_request_refuses_losses(scene: Scene) -> None:
     """What a host cannot carry is listed, or refused when the client wants no loss."""
     answer = scene.gateway.say("hi", OUT, top_k=3)

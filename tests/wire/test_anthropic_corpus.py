@@ -171,4 +171,4 @@ def test_every_error_has_a_kind(recordings: list[dict[str, Any]]) -> None:
             response["status"], response["headers"], json.dumps(response["body"]).encode()
         )
         assert failure.kind == kinds[response["status"]]
-        assert response["body"]["error"]["message"].rstrip(".") in (failure.detail or "")
+        assert failure.detail == f"{response['status']} {response['body']['error']['type']}"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from backends.wire.failure import Failure, FailureKind
-from backends.wire.upstream_errors import clean_text, find_retry_after
+from backends.wire.upstream_errors import clean_text, find_retry_after, name_error
 
 
 class _Error(msgspec.Struct):
@@ -67,7 +67,6 @@ def read_error(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
     failure = describe_error(error.type, error.message, status=status)
     return msgspec.structs.replace(
         failure,
-        detail=failure.detail or clean_text(body[:300].decode(errors="replace")) or None,
         retry_after_seconds=find_retry_after(headers),
         # A proxy in front of the model may give up while the model still works.
         may_have_spent=failure.kind == "upstream_timeout",
@@ -78,7 +77,7 @@ def describe_error(kind_word: str, message: str, *, status: int) -> Failure:
     """The failure behind an error object; ``status`` decides where its type is not known."""
     text = clean_text(message)
     kind = _KIND_BY_TYPE.get(kind_word) or _KIND_BY_STATUS.get(status, "upstream_failed")
-    detail = f"{status} {kind_word}: {text}" if text or kind_word else None
+    detail = name_error(status, kind_word)
     if kind == "invalid_request":
         if any(words in text for words in _TOO_LONG):
             return Failure(

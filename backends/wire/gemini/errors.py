@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from backends.wire.failure import Failure, FailureKind
-from backends.wire.upstream_errors import clean_text, find_retry_after, parse_seconds
+from backends.wire.upstream_errors import clean_text, find_retry_after, name_error, parse_seconds
 
 
 class _Detail(msgspec.Struct):
@@ -79,7 +79,6 @@ def read_error(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
     failure = describe_error(error, status=status)
     return msgspec.structs.replace(
         failure,
-        detail=failure.detail or clean_text(body[:300].decode(errors="replace")) or None,
         retry_after_seconds=failure.retry_after_seconds or find_retry_after(headers),
         # A proxy in front of the model may give up while the model still works.
         may_have_spent=failure.kind == "upstream_timeout",
@@ -94,7 +93,7 @@ def describe_error(error: ErrorStatus, *, status: int) -> Failure:
         kind = "upstream_failed"  # A bad key comes as 400 INVALID_ARGUMENT.
     elif _KIND_BY_CODE.get(status) == "too_large":
         kind = "too_large"  # Comes as INVALID_ARGUMENT or as a page of the front end.
-    detail = f"{status} {error.status}: {text}" if text or error.status else None
+    detail = name_error(status, error.status, *(found.reason for found in error.details[:3]))
     if kind == "invalid_request":
         if all(words in text for words in _TOO_LONG):
             return Failure(

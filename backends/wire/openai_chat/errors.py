@@ -10,7 +10,7 @@ import msgspec
 import orjson
 
 from backends.wire.failure import Failure, FailureKind
-from backends.wire.upstream_errors import clean_text, find_retry_after
+from backends.wire.upstream_errors import clean_text, find_retry_after, name_error
 
 STATUS: dict[FailureKind, tuple[int, str, str]] = {
     "invalid_request": (400, "invalid_request_error", "invalid_value"),
@@ -106,7 +106,7 @@ def read_error(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
     error = _parse(body)
     message = clean_text(error.message or "")
     code = error.code if isinstance(error.code, str) and not error.code.isdigit() else None
-    detail = f"{status} {error.type or ''} {code or ''}: {message}"[:500]
+    detail = name_error(status, error.type, code)
     shown = message or f"the provider answered with status {status}"
     wait = find_retry_after(headers)
     if status in (400, 404, 413, 422) and _is_too_long(error, message):
@@ -172,7 +172,7 @@ def describe_stream_error(error: "ErrorBody | str") -> Failure:
         return Failure(
             "context_too_long", message, code="context_length_exceeded", may_have_spent=True
         )
-    detail = f"in the stream: {said.type or ''} {said.code or ''}"
+    detail = name_error(200, said.type, said.code if isinstance(said.code, str) else None)
     return Failure("upstream_failed", message, detail=detail, may_have_spent=True)
 
 

@@ -140,7 +140,8 @@ def _explain(error: msgspec.ValidationError) -> WireError:
         )
     if match := re.fullmatch(r"Expected `(.+)`, got `(\w+)`", message):
         expected = " or ".join(_WORDS.get(word.strip(), word) for word in match[1].split(" | "))
-        got = _WORDS.get(match[2], match[2])
+        # A whole number beyond 64 bits is a float to one of msgspec's readers and an int to the other.
+        got = "a number" if match[2] in ("int", "float") else _WORDS.get(match[2], match[2])
         return invalid_request(
             f"`{param or 'the body'}` must be {expected}, not {got}",
             param=param,

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import get_args
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -201,6 +202,22 @@ def test_pass_through_takes_its_own_format_only() -> None:
     for provider in ("openai", "sglang"):
         with pytest.raises(WireError, match="cannot be asked in the format gemini"):
             adapter_of(provider).prepare(prompt, make_target(provider), None)
+
+
+def test_cluster_controls_of_a_client_stay_outside() -> None:
+    """Scheduling, cache scopes, templates and code are the cluster owner's; sampling is the client's."""
+    controls = {"rid": "other-request", "priority": 9, "lora_path": "a", "chat_template": "{{ x }}",
+                "custom_logit_processor": "code", "bootstrap_host": "10.0.0.9", "cache_salt": "b"}  # fmt: skip
+    said = {
+        "model": "m", "messages": [{"role": "user", "content": "hi"}], "top_k": 3, "min_p": 0.1, **controls,
+    }  # fmt: skip
+    prompt = parse_request(json.dumps(said).encode())
+    at_home = msgspec.structs.replace(make_target("sglang"), boundary="self_hosted")
+    outbound = adapter_of("sglang").prepare(prompt, at_home, None)
+    assert set(outbound.dropped) == set(controls)
+    sent = json.loads(outbound.body)
+    assert (sent["top_k"], sent["min_p"]) == (3, 0.1)
+    assert not controls.keys() & sent.keys()
 
 
 def openai_error(message: str = "m", **more: object) -> bytes:

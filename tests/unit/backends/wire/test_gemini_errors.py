@@ -56,7 +56,7 @@ def test_bad_key_stays_with_the_operator() -> None:
     failure = read_error(400, {}, error(400, "INVALID_ARGUMENT", "API key not valid.", detail))
     assert failure.kind == "upstream_failed"
     assert "key" not in failure.message
-    assert failure.detail == "400 INVALID_ARGUMENT: API key not valid"
+    assert failure.detail == "400 INVALID_ARGUMENT API_KEY_INVALID"
 
 
 def test_long_context_is_known_by_its_wording() -> None:

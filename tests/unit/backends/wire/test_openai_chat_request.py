@@ -175,7 +175,7 @@ def test_members_nobody_modelled_are_kept_by_path() -> None:
     [
         ({"messages": [USER]}, "model", "missing_required_parameter", "`model` is missing"),
         (body(model=""), "model", None, "must not be empty"),
-        (body(model=3), "model", "invalid_type", "must be a text, not a whole number"),
+        (body(model=3), "model", "invalid_type", "must be a text, not a number"),
         (body(messages=[]), "messages", "empty_array", "must not be empty"),
         (body(messages="x"), "messages", "invalid_type", "must be a list, not a text"),
         (body(messages=[{"content": "x"}]), "messages[0].role", "missing_required_parameter", "missing"),

@@ -18,6 +18,7 @@ FACTS: dict[str, Any] = {
     "request.input_tokens": 1200,
     "request.data_class": "internal",
     "tenant.residency": "eu",
+    "target.trains_on_inputs": False,
     "quality": 0.8,
     "labels": frozenset({"personal"}),
 }
@@ -30,7 +31,9 @@ texts = st.sampled_from(["request.model", "tenant.residency", '"gpt-5.5"', '"eu"
 numbers = st.sampled_from(["request.input_tokens", "1200", "-3", "0"])
 reals = st.sampled_from(["quality", "0.8", "-0.5"])
 atoms = st.one_of(
-    st.sampled_from(["true", "false", "request.is_stream", '"personal" in labels']),
+    st.sampled_from(
+        ["true", "false", "request.is_stream", "target.trains_on_inputs", '"personal" in labels']
+    ),
     st.builds("{} {} {}".format, texts, st.sampled_from(["==", "!=", "<"]), texts),
     st.builds("{} {} {}".format, numbers, st.sampled_from(["==", "<=", ">"]), numbers),
     st.builds("{} {} {}".format, reals, st.sampled_from([">=", "!=", "<"]), reals),
@@ -76,14 +79,14 @@ def test_closures_agree_with_the_interpreter(text: str) -> None:
     assert ours(text, FACTS) == oracle(text)
 
 
-@given(expressions, st.sampled_from(["quality", "request.is_stream"]))
+@given(expressions, st.sampled_from(["quality", "target.trains_on_inputs"]))
 def test_an_unknown_fact_decides_nothing(text: str, lost: str) -> None:
     """With a fact unknown, an expression gives what every value of it would give, or nothing."""
     try:
         found = ours(text, FACTS | {lost: None})
     except Unevaluable:
         return
-    values = [True, False] if lost == "request.is_stream" else [-1.0, -0.5, 0.0, 0.8, 2.0]
+    values = [True, False] if lost == "target.trains_on_inputs" else [-1.0, -0.5, 0.0, 0.8, 2.0]
     assert {ours(text, FACTS | {lost: value}) for value in values} == {found}
 
 
