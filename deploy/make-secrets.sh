@@ -1,9 +1,9 @@
 #!/bin/sh
 # Make the passwords and keys that compose.yaml reads, once; what is there already is left alone.
 # Providers' keys are taken from the environment, or written into their files later; empty is "not used".
-# Usage: sh deploy/make-secrets.sh [FOLDER]     (default ./secrets)
+# Usage: sh deploy/make-secrets.sh [FOLDER]     (default: what MOEGATE_SECRETS names, else ./secrets)
 set -eu
-folder=${1:-./secrets}
+folder=${1:-${MOEGATE_SECRETS:-./secrets}}
 umask 077
 mkdir -p "$folder"
 chmod 700 "$folder"

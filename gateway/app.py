@@ -23,6 +23,7 @@ from gateway.admission import (
     left_reservation,
     windows_on,
 )
+from gateway.alone import alone
 from gateway.api.asgi import AsgiApp, Receive, Scope, Send
 from gateway.api.chat import ChatCompletions
 from gateway.api.rest import build_rest
@@ -43,7 +44,7 @@ from gateway.services import Services
 from gateway.settings import Settings
 from gateway.telemetry.log import LineWriter, make_logger
 from gateway.telemetry.metrics import Metrics
-from gateway.world import World, open_world
+from gateway.world import World, open_world, read_catalogue
 from policies.classify import Classifier
 from policies.document import PolicyError
 
@@ -70,6 +71,8 @@ class Gateway:
         self._clock = clock
         self._hot: dict[str, AsgiApp] = {}
         self._rest: AsgiApp | None = None
+        self.start_error: StartError | None = None
+        """Why it could not start."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3."""
@@ -97,6 +100,7 @@ class Gateway:
                 await receive()
                 self._hot, self._rest = {}, None
         except StartError as error:
+            self.start_error = error
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
         await send({"type": "lifespan.shutdown.complete"})
@@ -113,6 +117,7 @@ async def open_gateway(settings: Settings, clock: Clock | None = None) -> AsyncG
         engine = open_database(settings.database_url)
         stack.push_async_callback(engine.dispose)
         active = await _find_policy(engine)
+        await stack.enter_async_context(alone(settings, engine))
         transport = Transport()
         stack.push_async_callback(transport.close)
         world = await stack.enter_async_context(open_world(settings, transport, log))
@@ -167,6 +172,20 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
+
+
+async def check_start(settings: Settings) -> None:
+    """What every process needs to start, looked at once before several do. Raises ``StartError``."""
+    engine = open_database(settings.database_url)
+    try:
+        await _find_policy(engine)
+    finally:
+        await engine.dispose()
+    read_catalogue(settings)
+    if settings.redis_url:
+        from gateway.shared_state import check_url  # noqa: PLC0415  # see there: it costs memory
+
+        check_url(settings.redis_url)
 
 
 async def _find_policy(engine: AsyncEngine) -> StoredPolicy:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from backends.wire.failure import Failure
+from backends.wire.failure import RETRYABLE_BY_CLIENT, Failure
 from backends.wire.prompt import Prompt, WireFormat
+from gateway.errors import refuse
 
 Header = tuple[bytes, bytes]
 
@@ -40,11 +41,46 @@ class Arrival:
     body: "Body"
 
     def find_header(self, name: bytes) -> bytes | None:
-        """The first value of header ``name`` (lower case)."""
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return None
+        """The value of header ``name`` (lower case). Raises ``Refused`` if it stands twice: whoever wrote
+        the second may have meant what the first one does not say."""
+        values = [value for key, value in self.headers if key == name]
+        if len(values) > 1:
+            header = name.decode()
+            raise refuse(
+                "invalid_request",
+                f"the header `{header}` stands {len(values)} times; send it once",
+                code="invalid_value",
+                param=header,
+            )
+        return values[0].strip() if values else None
+
+    def find_word(self, name: bytes, words: tuple[bytes, ...]) -> bytes | None:
+        """The value of header ``name``, one of ``words`` in any case. Raises ``Refused`` for another."""
+        value = self.find_header(name)
+        if value is None or value.lower() in words:
+            return value and value.lower()
+        header, said = name.decode(), value[:40].decode("latin-1")
+        raise refuse(
+            "invalid_request",
+            f"`{said}` is no value for the header `{header}`; it is one of "
+            + ", ".join(f"`{known.decode()}`" for known in words),
+            code="invalid_value",
+            param=header,
+        )
+
+
+def failure_headers(failure: Failure, request_id: str) -> list[Header]:
+    """The head of an error: which one, under which id, and whether to come back."""
+    may_retry = failure.kind in RETRYABLE_BY_CLIENT and not failure.may_have_spent
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"x-moegate-request-id", request_id.encode()),
+        (b"x-moegate-error", failure.kind.encode()),
+        (b"x-should-retry", b"true" if may_retry else b"false"),
+    ]
+    if failure.retry_after_seconds is not None:
+        headers.append((b"retry-after", b"%d" % max(1, round(failure.retry_after_seconds))))
+    return headers
 
 
 class Body(Protocol):

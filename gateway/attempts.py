@@ -429,6 +429,13 @@ def answer_headers(case: Case, ending: Ending, target: str, content_type: bytes)
     return [
         (b"content-type", content_type),
         (b"x-moegate-request-id", case.request_id.encode()),
+        *route_headers(case, ending, target),
+    ]
+
+
+def route_headers(case: Case, ending: Ending, target: str) -> list[Header]:
+    """Where a request went and by which policy, also where nothing came of it."""
+    return [
         (b"x-moegate-target", target.encode("latin-1", "replace")),
         (b"x-moegate-policy", case.decision.policy.encode("latin-1", "replace")),
         (b"x-moegate-cache", ending.cache.encode()),

@@ -35,6 +35,7 @@ from policies.decide import decide
 from policies.facts import DataClass, Decision, Detection, Facts, Segment
 
 RETRY_SECONDS = 5.0
+CACHE_MODES = (b"on", b"off", b"refresh")
 
 
 class Asker(Protocol):
@@ -71,7 +72,8 @@ def decide_case(
         routing, prompt, principal, services.classifier, services.health, asked, now
     )
     decision = decided.record.decision
-    mode = arrival.find_header(b"x-moegate-cache")
+    mode = arrival.find_word(b"x-moegate-cache", CACHE_MODES)
+    strict = arrival.find_word(b"x-moegate-strict", (b"true", b"false"))
     key = None
     if mode != b"off" and decision.kept and _may_be_cached(prompt, decision):
         key = cache_key(
@@ -94,7 +96,7 @@ def decide_case(
         record=decided.record,
         cache_key=key,
         reads_cache=mode != b"refresh",
-        is_strict=arrival.find_header(b"x-moegate-strict") == b"true",
+        is_strict=strict == b"true",
     )
 
 

@@ -9,10 +9,10 @@ a prompt that was not decided goes nowhere.
 import asyncio
 from collections.abc import Callable
 
-from backends.wire.failure import RETRYABLE_BY_CLIENT, Failure, WireError
+from backends.wire.failure import Failure, WireError
 from gateway.admission import AdmissionDown, Ask, Denied
-from gateway.arrival import Arrival, ClientGone, Header, Reply
-from gateway.attempts import Attempts, answer_headers
+from gateway.arrival import Arrival, ClientGone, Reply, failure_headers
+from gateway.attempts import Attempts, answer_headers, route_headers
 from gateway.cache import CacheEntry
 from gateway.case import Case, Ending
 from gateway.deciding import decide_case, refuse_if_nobody
@@ -226,18 +226,9 @@ class Pipeline:
         ending: Ending | None,
     ) -> None:
         status, body = arrival.format.render_failure(failure, request_id)
+        headers = failure_headers(failure, request_id)
         if case is not None and ending is not None:
-            headers = answer_headers(case, ending, ending.target or "", b"application/json")
-        else:
-            headers: list[Header] = [
-                (b"content-type", b"application/json"),
-                (b"x-moegate-request-id", request_id.encode()),
-            ]
-        headers.append((b"x-moegate-error", failure.kind.encode()))
-        may_retry = failure.kind in RETRYABLE_BY_CLIENT and not failure.may_have_spent
-        headers.append((b"x-should-retry", b"true" if may_retry else b"false"))
-        if failure.retry_after_seconds is not None:
-            headers.append((b"retry-after", b"%d" % max(1, round(failure.retry_after_seconds))))
+            headers += route_headers(case, ending, ending.target or "")
         await reply.whole(status, headers, body)
 
     def _bug(self, request_id: str, error: Exception) -> Failure:

@@ -24,6 +24,11 @@ class StoredPolicy:
     applied_by: str
     applied_at: float
 
+    @property
+    def label(self) -> str:
+        """What answers and records call it, and where it stands in the history."""
+        return f"{self.name}@{self.digest[:12]} (version {self.version})"
+
     def parse(self) -> PolicyDocument:
         """The document; raises ``PolicyError``."""
         return parse_policy(self.text, source=f"policy version {self.version}")

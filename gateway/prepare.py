@@ -50,7 +50,7 @@ async def prepare(settings: Settings, clock: Clock | None = None) -> Prepared:
             )
     finally:
         await engine.dispose()
-    return Prepared(admin_key, f"{active.name}@{active.version}")
+    return Prepared(admin_key, active.label)
 
 
 def make_home(settings: Settings) -> None:

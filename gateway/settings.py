@@ -1,12 +1,14 @@
 """Every option, once: name, type, default, unit, help. File < environment < command line.
 
-Promises: nothing else reads the environment; unknown keys in the file are errors that name the
-nearest known one; secrets never show in a repr.
+Promises: nothing else reads the environment; unknown keys in the file and unknown ``MOEGATE_`` variables are
+errors that name the nearest known one; secrets never show in a repr.
 """
 
 import dataclasses
 import difflib
+import math
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,8 +24,17 @@ MIB = 1024 * 1024
 T = TypeVar("T")
 
 
-def _option(default: T, env: str, help_text: str, unit: str = "") -> T:
-    metadata = {"env": env, "help": help_text, "unit": unit}
+NOT_OPTIONS = re.compile(
+    r"MOEGATE_(CONFIG|KEY|SHARED|TEST_\w+|BIND|FILES|IMAGE|PULL|SECRETS|SERVICE_\w+|PORT_\d+_\w+)"
+)
+"""Variables of this name that are none: the file of options, a client's key, what tests and ``compose.yaml``
+take, and what Kubernetes sets in every container beside a service called moegate."""
+
+
+def _option(
+    default: T, env: str, help_text: str, unit: str = "", least: int = 0, most: int | None = None
+) -> T:
+    metadata = {"env": env, "help": help_text, "unit": unit, "least": least, "most": most}
     return field(default=default, metadata=metadata)
 
 
@@ -57,8 +68,10 @@ class Settings:
         None, "MOEGATE_ADMIN_TOKEN", "the first admin key; default: one is made and shown once"
     )
     host: str = _option("127.0.0.1", "MOEGATE_HOST", "address to listen on")
-    port: int = _option(8080, "MOEGATE_PORT", "port to listen on")
-    workers: int = _option(1, "MOEGATE_WORKERS", "processes; more than one needs Redis")
+    port: int = _option(8080, "MOEGATE_PORT", "port to listen on", least=1, most=65_535)
+    workers: int = _option(
+        1, "MOEGATE_WORKERS", "processes; more than one needs Redis", least=1, most=1024
+    )
     policy: str = _option(
         "balanced",
         "MOEGATE_POLICY",
@@ -147,6 +160,7 @@ def load_settings(
         providers = _file_providers(raw.pop("providers", None), path, variables)
         for name, value in raw.items():
             values[name] = _convert(name, value, f"`{path}`")
+    _refuse_unknown_variables(environ)
     for spec in dataclasses.fields(Settings):
         variable = str(spec.metadata["env"])
         if spec.name != "providers" and (given := _find_variable(environ, variable)):
@@ -156,6 +170,15 @@ def load_settings(
             values[name] = _convert(name, value, "the command line")
     values["providers"] = _environment_providers(providers, environ, variables)
     return _complete(values, environ)
+
+
+def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
+    """A misspelt variable would leave a default in force that nobody chose: budgets kept in one process."""
+    known = {str(spec.metadata["env"]) for spec in dataclasses.fields(Settings)}
+    for name in sorted(environ):
+        option = name.removesuffix("_FILE")
+        if name.startswith("MOEGATE_") and option not in known and not NOT_OPTIONS.fullmatch(name):
+            raise StartError(f"unknown variable `{name}`{nearest(name, tuple(known))}")
 
 
 def _find_variable(environ: Mapping[str, str], name: str) -> str | None:
@@ -176,7 +199,8 @@ def _find_variable(environ: Mapping[str, str], name: str) -> str | None:
 def _complete(values: dict[str, object], environ: Mapping[str, str]) -> Settings:
     home = cast("Path", values.get("home") or _default_home(environ)).expanduser().absolute()
     values["home"] = home
-    values.setdefault("database_url", f"sqlite+aiosqlite:///{home / 'moegate.db'}")
+    url = str(values.get("database_url") or f"sqlite+aiosqlite:///{home / 'moegate.db'}")
+    values["database_url"] = _name_driver(url)
     settings = Settings(**values)  # type: ignore[arg-type]  # every value went through _convert
     if settings.workers > 1 and not settings.redis_url:
         raise StartError(
@@ -189,6 +213,15 @@ def _complete(values: dict[str, object], environ: Mapping[str, str]) -> Settings
             f"`log_level` is debug, info, warning or error, not `{settings.log_level}`"
         )
     return settings
+
+
+def _name_driver(url: str) -> str:
+    """A database URL as everybody writes it, with the driver that is used here named."""
+    scheme, _, rest = url.partition("://")
+    if scheme in ("postgres", "postgresql"):
+        # libpq's word for it; asyncpg's is `ssl`, with the same values.
+        return "postgresql+asyncpg://" + re.sub(r"([?&])sslmode=", r"\1ssl=", rest)
+    return f"sqlite+aiosqlite://{rest}" if scheme == "sqlite" else url
 
 
 def _default_home(environ: Mapping[str, str]) -> Path:
@@ -260,17 +293,22 @@ def _convert(name: str, value: object, where: str) -> object:
     known = {spec.name: spec for spec in dataclasses.fields(Settings)}
     if name not in known:
         raise StartError(f"unknown option `{name}` in {where}{nearest(name, known)}")
-    default = known[name].default
+    spec = known[name]
+    default = spec.default
     if name in ("master_key", "admin_token", "sglang_api_key"):
         return value if isinstance(value, Secret) else Secret(str(value))
     if name == "simulator" and isinstance(value, bool):
         return "on" if value else "off"  # what YAML makes of these two words
     if isinstance(default, bool):
         return _to_bool(name, value, where)
-    if isinstance(default, int):
-        return _to_number(name, value, where, int)
-    if isinstance(default, float):
-        return _to_number(name, value, where, float)
+    if name == "port" and str(value).startswith("tcp://"):
+        raise StartError(
+            "`MOEGATE_PORT` is the address of a Kubernetes service called moegate, not a port: set "
+            "`enableServiceLinks: false` in the pod, or name the service otherwise"
+        )
+    if isinstance(default, int | float):
+        least, most = int(spec.metadata["least"]), cast("int | None", spec.metadata["most"])
+        return _to_number(name, value, where, type(default), least, most)
     if isinstance(default, tuple):
         items: list[object] = (
             list(cast("list[object]", value))
@@ -294,7 +332,14 @@ def _to_bool(name: str, value: object, where: str) -> bool:
     raise StartError(f"`{name}` in {where} must be true or false, not `{value}`")
 
 
-def _to_number(name: str, value: object, where: str, kind: type[int] | type[float]) -> int | float:
+def _to_number(
+    name: str,
+    value: object,
+    where: str,
+    kind: type[int] | type[float],
+    least: int,
+    most: int | None,
+) -> int | float:
     try:
         if isinstance(value, bool):
             raise ValueError  # noqa: TRY004  # caught below, with the text that is no number
@@ -302,8 +347,9 @@ def _to_number(name: str, value: object, where: str, kind: type[int] | type[floa
     except ValueError:
         word = "a whole number" if kind is int else "a number"
         raise StartError(f"`{name}` in {where} must be {word}, not `{value}`") from None
-    if number < 0:
-        raise StartError(f"`{name}` in {where} must not be negative")
+    if not math.isfinite(number) or number < least or (most is not None and number > most):
+        bounds = f"{least} or more" if most is None else f"{least} to {most}"
+        raise StartError(f"`{name}` in {where} must be {bounds}, not `{value}`")
     return number
 
 

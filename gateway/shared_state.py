@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from gateway.admission import Seed
 from gateway.admission.redis import RedisAdmission
 from gateway.cache.redis import RedisStore
+from gateway.errors import StartError
 
 TIMEOUT_SECONDS = 2.0
 
@@ -33,10 +34,8 @@ class RedisFacts:
 
 
 def open_shared_state(url: str, seed: Seed) -> SharedState:
-    """Connects at first use; ``seed`` gives what SQL has booked. Raises ``ValueError`` for a bad URL."""
-    client = Redis.from_url(
-        url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
-    )
+    """Connects at first use; ``seed`` gives what SQL has booked. Raises ``StartError`` for a bad URL."""
+    client = _open(url, TIMEOUT_SECONDS)
 
     async def ping() -> None:
         await client.ping()
@@ -45,8 +44,9 @@ def open_shared_state(url: str, seed: Seed) -> SharedState:
 
 
 async def ask_redis(url: str, timeout_seconds: float) -> RedisFacts:
-    """What a Redis says of itself. Raises ``RedisError`` or ``OSError`` when it does not answer."""
-    client = Redis.from_url(url, socket_timeout=timeout_seconds)
+    """What a Redis says of itself. Raises ``StartError`` for a bad URL, ``RedisError`` or ``OSError`` when it
+    does not answer."""
+    client = _open(url, timeout_seconds)
     try:
         about = await client.info("server")
         memory = await client.info("memory")
@@ -57,3 +57,21 @@ async def ask_redis(url: str, timeout_seconds: float) -> RedisFacts:
         str(about.get("valkey_version") or about.get("redis_version")),
         None if policy in ("noeviction", None) else str(policy),
     )
+
+
+def check_url(url: str) -> None:
+    """Raises ``StartError`` for what is no Redis URL."""
+    _open(url, TIMEOUT_SECONDS)
+
+
+def _open(url: str, timeout_seconds: float) -> Redis:
+    try:
+        return Redis.from_url(
+            url, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds
+        )
+    except ValueError:
+        # Its words may quote a password that was not escaped.
+        raise StartError(
+            "`MOEGATE_REDIS_URL` is not a Redis URL, such as `redis://cache.internal:6379/0` (or "
+            "`rediss://`, `unix://`); a password in it is percent-encoded"
+        ) from None

@@ -29,6 +29,7 @@ SELF_HOSTED_CAPABILITIES = frozenset(
     {"tools", "parallel_tools", "json_schema", "images", "seed", "choices", "logprobs"}
 )
 """What SGLang and vLLM take of any model; an override says otherwise for the one at hand."""
+NOT_SIMULATED = frozenset({"choices", "logprobs"})
 CONTEXT_UNKNOWN = 32_768
 """For a server that does not say how long its context is."""
 
@@ -179,7 +180,8 @@ def _self_hosted_targets(name: str, found: SelfHosted) -> list[Target]:
             endpoint=name,
             boundary="self_hosted",
             region="home",
-            capabilities=SELF_HOSTED_CAPABILITIES,
+            capabilities=SELF_HOSTED_CAPABILITIES
+            - (NOT_SIMULATED if found.engine == "simulator" else frozenset()),
             context_tokens_max=model.context_tokens_max or CONTEXT_UNKNOWN,
             output_tokens_max=model.context_tokens_max or CONTEXT_UNKNOWN,
             is_free=True,

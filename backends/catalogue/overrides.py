@@ -128,16 +128,16 @@ def _change_target(name: str, data: TargetData, draft: Draft, file: "_File") -> 
     base = draft.targets.get(name)
     if base is None:
         if data.provider is None and _is_away(name, draft):
+            # Its mistakes are told now, not on the day when its provider is switched on.
+            _try_prices((), data, file, place)
             return
         base = _new_target(name, data, draft, file)
     elif data.provider not in (None, base.endpoint):
         file.refuse(
             (*place, "provider"), f"`{name}` is at `{base.endpoint}`; choose another name for it"
         )
-    try:
-        draft.targets[name] = _changed(base, data, file.where(place))
-    except CatalogueError as error:
-        file.refuse((*place, "price"), str(error))
+    prices = _try_prices(base.prices, data, file, place)
+    draft.targets[name] = msgspec.structs.replace(base, **_changes(data), **prices)
     if data.auto is not None:
         draft.auto[:] = [one for one in draft.auto if one != name]
         if data.auto:
@@ -179,8 +179,9 @@ def _new_target(name: str, data: TargetData, draft: Draft, file: "_File") -> Tar
     )
 
 
-def _changed(base: Target, data: TargetData, where: str) -> Target:
-    changes = _given(
+def _changes(data: TargetData) -> dict[str, object]:
+    """Everything that ``data`` says but the prices."""
+    return _given(
         model=data.model,
         context_tokens_max=data.context,
         output_tokens_max=data.output,
@@ -194,20 +195,34 @@ def _changed(base: Target, data: TargetData, where: str) -> Target:
         trains_on_inputs=data.trains_on_inputs,
         description=data.description,
     )
+
+
+def _try_prices(
+    known: tuple[Price, ...], data: TargetData, file: "_File", place: tuple[str | int, ...]
+) -> dict[str, object]:
+    try:
+        return _price_changes(known, data, file.where(place))
+    except CatalogueError as error:
+        file.refuse((*place, "price"), str(error))
+
+
+def _price_changes(known: tuple[Price, ...], data: TargetData, where: str) -> dict[str, object]:
     if isinstance(data.price, PriceData):
-        changes["prices"], changes["is_free"] = _prices(base, data, data.price, where), False
-    elif data.price == "free":
-        changes["prices"], changes["is_free"] = (), True
-    elif data.price is not None:
+        return {"prices": _prices(known, data, data.price, where), "is_free": False}
+    if data.price == "free":
+        return {"prices": (), "is_free": True}
+    if data.price is not None:
         raise CatalogueError(
             f"a price is rates (`input`, `output`) or the word `free`, not `{data.price}`"
         )
-    elif data.tiers or data.valid_from or data.valid_until:
+    if data.tiers or data.valid_from or data.valid_until:
         raise CatalogueError("`tiers`, `valid_from` and `valid_until` need a `price`")
-    return msgspec.structs.replace(base, **changes)
+    return {}
 
 
-def _prices(base: Target, data: TargetData, said: PriceData, where: str) -> tuple[Price, ...]:
+def _prices(
+    known: tuple[Price, ...], data: TargetData, said: PriceData, where: str
+) -> tuple[Price, ...]:
     price = msgspec.structs.replace(
         make_price(said, data.tiers, where),
         valid_from=data.valid_from,
@@ -216,7 +231,7 @@ def _prices(base: Target, data: TargetData, said: PriceData, where: str) -> tupl
     if data.valid_from and data.valid_until and data.valid_from >= data.valid_until:
         raise CatalogueError("`valid_until` is not after `valid_from`")
     is_dated = data.valid_from is not None or data.valid_until is not None
-    return (*base.prices, price) if is_dated else (price,)
+    return (*known, price) if is_dated else (price,)
 
 
 def _given(**changes: object) -> dict[str, object]:

@@ -7,6 +7,7 @@ from importlib.resources import files
 
 import orjson
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -15,6 +16,7 @@ from starlette.routing import Route
 
 from backends.wire import openai_chat
 from backends.wire.failure import Failure
+from gateway.arrival import failure_headers
 from gateway.decision_record import parse_decision
 from gateway.errors import Refused, refuse
 from gateway.identity import Principal
@@ -26,6 +28,8 @@ from policies.explain import explain
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 JSON = "application/json"
+RETRY_SECONDS = 5.0
+OTHER_METHODS = ("GET", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def build_rest(runtime: Runtime) -> Starlette:
@@ -34,6 +38,8 @@ def build_rest(runtime: Runtime) -> Starlette:
     return Starlette(
         routes=[
             Route("/", rest.welcome),
+            # A POST goes to the hot endpoint and never comes here.
+            Route("/v1/chat/completions", rest.post_only, methods=list(OTHER_METHODS)),
             Route("/v1/models", rest.models),
             Route("/v1/models/{model:path}", rest.model),
             Route("/healthz", rest.healthz),
@@ -59,6 +65,11 @@ class Rest:
         """The page of a first start: a playground that shows where a prompt went and why."""
         del request
         return HTMLResponse(self._page, headers=self._page_headers)
+
+    async def post_only(self, request: Request) -> Response:
+        """A hot endpoint asked in another way than it answers."""
+        del request
+        raise HTTPException(405, headers={"allow": "POST"})
 
     async def models(self, request: Request) -> Response:
         """``GET /v1/models``: what may be asked for, in OpenAI's list form."""
@@ -177,26 +188,34 @@ class Rest:
             return await serve(request, principal)
         except Refused as refusal:
             return self._failure(refusal.failure)
+        except (SQLAlchemyError, OSError):
+            failure = Failure(
+                "overloaded",
+                "the accounts cannot be read at the moment; try again later",
+                retry_after_seconds=RETRY_SECONDS,
+            )
+            return self._failure(failure)
 
-    def _failure(self, failure: Failure) -> Response:
+    def _failure(self, failure: Failure, allow: str | None = None) -> Response:
         request_id = self._services.ids.make(self._services.clock.now())
         status, body = openai_chat.render_failure(failure, request_id)
-        headers = {"x-moegate-request-id": request_id, "x-moegate-error": failure.kind}
-        return Response(body, status, headers=headers, media_type=JSON)
+        response = Response(body, status)
+        response.raw_headers.extend(failure_headers(failure, request_id))
+        if allow is not None:
+            response.headers["allow"] = allow
+        return response
 
     async def http_error(self, request: Request, error: Exception) -> Response:
         """Unknown paths and methods, in the format that API clients read."""
-        status = error.status_code if isinstance(error, HTTPException) else 500
         shown = request.url.path[:100]
-        if status == 405:
-            failure = Failure(
-                "invalid_request",
-                f"`{request.method}` is not allowed on `{shown}`",
-                code="method_not_allowed",
-            )
-        else:
-            failure = Failure("invalid_request", f"there is nothing at `{shown}`", code="not_found")
-        return self._failure(failure)
+        if isinstance(error, HTTPException) and error.status_code == 405:
+            message = f"`{request.method}` is not allowed on `{shown}`"
+            failure = Failure("invalid_request", message, code="method_not_allowed")
+            allowed = {name.lower(): value for name, value in (error.headers or {}).items()}
+            return self._failure(failure, allowed.get("allow"))
+        return self._failure(
+            Failure("invalid_request", f"there is nothing at `{shown}`", code="not_found")
+        )
 
     async def bug(self, request: Request, error: Exception) -> Response:
         """The last guard of the pages: logged, and shown as nothing but an id."""

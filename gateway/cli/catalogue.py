@@ -13,7 +13,7 @@ import typer
 from backends.catalogue import Catalogue, read_providers
 from backends.pricing import find_price
 from backends.target import Secret, Target
-from gateway.cli.context import read_settings
+from gateway.cli.context import find_catalogue, read_settings
 from gateway.clock import Clock
 from gateway.settings import ProviderAccess
 from gateway.world import read_catalogue
@@ -24,22 +24,18 @@ def catalogue(
     config: Annotated[Path | None, typer.Option(help="Configuration file (YAML).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
 ) -> None:
-    """Targets with context, prices (USD per million tokens), region and capabilities.
-
-    Servers at home are found by a running gateway, not by this command.
-    """
-    on = read_catalogue(read_settings(config, {}))
-    shown = read_everything(config) if show_all else on
-    names = {target.name for target in on.targets}
+    """Targets with context, prices (USD per million tokens), region and capabilities."""
+    on = find_catalogue(read_settings(config, {})).targets
+    names = {target.name for target in on}
+    shown = on
+    if show_all:
+        shown += tuple(one for one in read_everything(config).targets if one.name not in names)
     now = Clock().utc()
     if as_json:
-        rows = [_row(target, now, is_on=target.name in names) for target in shown.targets]
+        rows = [_row(target, now, is_on=target.name in names) for target in shown]
         typer.echo(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
         return
-    if not shown.targets:
-        typer.echo("no provider is switched on; set its key, or look at `moegate catalogue --all`")
-        return
-    for target in shown.targets:
+    for target in shown:
         state = "on " if target.name in names else "off"
         typer.echo(f"{state} {_line(target, now)}")
 

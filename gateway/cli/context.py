@@ -1,17 +1,21 @@
-"""What every command needs first: the settings."""
+"""What commands need first: the settings, the database, what can be called from here."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from backends.catalogue import read_providers
+from backends.catalogue import Catalogue, read_providers
+from backends.transport import Transport
 from gateway.errors import StartError
 from gateway.ledger import open_database
 from gateway.settings import ProviderVariables, Settings, load_settings, process_environment
+from gateway.telemetry.log import LineWriter, make_logger
+from gateway.world import World, open_world
 
 T = TypeVar("T")
 
@@ -43,3 +47,30 @@ def run_on_database(url: str, work: Callable[[AsyncEngine], Awaitable[T]]) -> T:
             await engine.dispose()
 
     return asyncio.run(run())
+
+
+STANDARD_ERROR = 2
+
+
+@asynccontextmanager
+async def surroundings(settings: Settings) -> AsyncGenerator[World]:
+    """What a gateway with these settings would find: providers, servers at home, the simulator. Raises
+    ``StartError``."""
+    writer = LineWriter(STANDARD_ERROR)
+    transport = Transport()
+    try:
+        async with open_world(settings, transport, make_logger(writer, "error")) as world:
+            yield world
+    finally:
+        await transport.close()
+        writer.close()
+
+
+def find_catalogue(settings: Settings) -> Catalogue:
+    """The catalogue that a gateway with these settings would start with. Raises ``StartError``."""
+
+    async def look() -> Catalogue:
+        async with surroundings(settings) as world:
+            return world.catalogue
+
+    return asyncio.run(look())

@@ -10,16 +10,16 @@ from typing import Annotated, Literal
 
 import orjson
 import typer
+from sqlalchemy.exc import SQLAlchemyError
 
-from backends.transport import Transport
-from gateway.cli.context import read_settings
+from gateway.cli.context import read_settings, surroundings
 from gateway.errors import StartError
 from gateway.ledger import open_database, schema_state
-from gateway.policy_store import find_active
+from gateway.policy_store import StoredPolicy, find_active
 from gateway.routing import make_routing
 from gateway.settings import Settings
-from gateway.telemetry.log import LineWriter, make_logger
-from gateway.world import World, open_world
+from gateway.world import World
+from policies.document import PolicyError
 
 State = Literal["ok", "warning", "broken"]
 PROBE_SECONDS = 5.0
@@ -106,14 +106,10 @@ async def _look_at_database(settings: Settings) -> list[Finding]:
         found = [Finding("database", "ok", f"{dialect}, schema up to date")]
     else:
         return [Finding("database", "broken", f"{dialect}, schema {state}", "run `moegate init`")]
-    engine = open_database(settings.database_url)
-    try:
-        active = await find_active(engine)
-    finally:
-        await engine.dispose()
+    active = await _find_policy(settings)
     if active is None:
         return [*found, Finding("policy", "broken", "none in force", "run `moegate init`")]
-    return [*found, Finding("policy", "ok", f"{active.name}@{active.version}")]
+    return [*found, Finding("policy", "ok", active.label)]
 
 
 async def _look_at_redis(settings: Settings) -> list[Finding]:
@@ -135,15 +131,9 @@ async def _look_at_redis(settings: Settings) -> list[Finding]:
 
 
 async def _look_at_targets(settings: Settings) -> list[Finding]:
-    transport = Transport()
-    writer = LineWriter(2)
-    try:
-        async with open_world(settings, transport, make_logger(writer, "error")) as world:
-            findings = _describe(world)
-            findings.extend(await _check_policy_fits(settings, world))
-    finally:
-        await transport.close()
-        writer.close()
+    async with surroundings(settings) as world:
+        findings = _describe(world)
+        findings.extend(await _check_policy_fits(settings, world))
     return findings
 
 
@@ -167,11 +157,22 @@ def _describe(world: World) -> list[Finding]:
 
 
 async def _check_policy_fits(settings: Settings, world: World) -> list[Finding]:
+    """A database that is not up to date is a finding of its own, told once."""
+    try:
+        active = await _find_policy(settings)
+    except (SQLAlchemyError, OSError):
+        return []
+    if active is not None:
+        try:
+            make_routing(world.catalogue, active.parse(), world.adapters)
+        except PolicyError as error:
+            return [Finding("policy", "broken", f"does not work with these targets: {error}")]
+    return []
+
+
+async def _find_policy(settings: Settings) -> StoredPolicy | None:
     engine = open_database(settings.database_url)
     try:
-        active = await find_active(engine)
+        return await find_active(engine)
     finally:
         await engine.dispose()
-    if active is not None:
-        make_routing(world.catalogue, active.parse(), world.adapters)
-    return []

@@ -13,9 +13,10 @@ import typer
 
 from gateway.admission import Limit
 from gateway.cli.context import read_settings, run_on_database
+from gateway.cli.table import align
 from gateway.clock import Clock
 from gateway.errors import StartError
-from gateway.identity import NewKey, create_key, list_keys, revoke_key
+from gateway.identity import KeyRecord, NewKey, create_key, list_keys, revoke_key
 
 keys = typer.Typer(help="API keys: make, list, revoke.", no_args_is_help=True)
 
@@ -47,7 +48,9 @@ def create(
     budget_usd: Annotated[
         str | None, typer.Option(help="Hard budget in USD, such as 12.50.")
     ] = None,
-    period: Annotated[PeriodName, typer.Option(help="What the budget is for.")] = PeriodName.MONTH,
+    period: Annotated[
+        PeriodName | None, typer.Option(help="What the budget is for [month].")
+    ] = None,
     rpm: Annotated[int | None, typer.Option(min=1, help="Requests a minute.")] = None,
     data_class: Annotated[
         ClassName, typer.Option(help="What its prompts are at least.")
@@ -59,7 +62,9 @@ def create(
     """Make a key; it is shown this once, only its hash is kept."""
     limit = None
     if budget_usd is not None:
-        limit = Limit("", period.value, parse_usd(budget_usd))
+        limit = Limit("", (period or PeriodName.MONTH).value, parse_usd(budget_usd))
+    elif period is not None:
+        raise StartError("`--period` says what a budget is for: give `--budget-usd` too")
     roles = frozenset({"admin"}) if admin else frozenset[str]()
     asked = NewKey(team, name, limit, rpm, data_class.value, roles)
     url = read_settings(config, {}).database_url
@@ -80,14 +85,27 @@ def list_command(config: Config = None, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(orjson.dumps([asdict(record) for record in records]).decode())
         return
-    for record in records:
-        budget = "no budget"
-        if record.budget_nanousd is not None:
-            budget = f"{Decimal(record.budget_nanousd) / 10**9:f} USD a {record.budget_period}"
-        state = "revoked" if record.revoked_at is not None else "active"
-        typer.echo(
-            f"{record.key_id}  {record.shown}…  {state:<8} {record.team:<16} {record.name:<20} {budget}"
+    typer.echo(align([KEY_COLUMNS, *(_cells(record) for record in records)]))
+
+
+KEY_COLUMNS = ("id", "key", "state", "team", "name", "class", "budget", "requests a minute", "role")
+
+
+def _cells(record: KeyRecord) -> tuple[str, ...]:
+    budget = "none"
+    if record.budget_nanousd is not None:
+        usd = f"{Decimal(record.budget_nanousd) / 10**9:f} USD"
+        budget = (
+            f"{usd} in all"
+            if record.budget_period == "total"
+            else f"{usd} a {record.budget_period}"
         )
+    state = "revoked" if record.revoked_at is not None else "active"
+    rate = str(record.requests_per_minute or "any number")
+    return (
+        record.key_id, f"{record.shown}…", state, record.team, record.name, record.data_class, budget,
+        rate, record.roles or "user",
+    )  # fmt: skip
 
 
 @keys.command()

@@ -10,17 +10,22 @@ import orjson
 import typer
 from sqlalchemy import select
 
-from gateway.cli.context import read_settings
+from gateway.cli.context import find_catalogue, read_settings, surroundings
 from gateway.clock import Clock
 from gateway.decision_record import DecisionRecord, parse_decision, render_decision
 from gateway.dry_run import dry_run
 from gateway.errors import StartError
 from gateway.facts import target_facts
 from gateway.ledger import open_database, tables
-from gateway.policy_store import apply_policy, find_active, find_version, list_history
+from gateway.policy_store import (
+    StoredPolicy,
+    apply_policy,
+    find_active,
+    find_version,
+    list_history,
+)
 from gateway.prepare import read_policy
 from gateway.settings import Settings
-from gateway.world import read_catalogue
 from policies.check import Report, check
 from policies.document import PolicyDocument, parse_policy
 from policies.explain import explain
@@ -161,7 +166,8 @@ async def _decide_now(settings: Settings, raw: bytes, data_class: str | None) ->
         await engine.dispose()
     if active is None:
         raise StartError("no policy is in force: run `moegate init`")
-    return dry_run(read_catalogue(settings), active.parse(), raw, data_class, Clock().now())
+    async with surroundings(settings) as world:
+        return dry_run(world.catalogue, active.parse(), raw, data_class, Clock().now())
 
 
 def _read_request(path: Path) -> bytes:
@@ -193,29 +199,25 @@ def _checked(settings: Settings, file: str) -> tuple[PolicyDocument, Report]:
 
 
 def _facts(settings: Settings) -> tuple[TargetFacts, ...]:
-    return tuple(target_facts(target) for target in read_catalogue(settings).targets)
+    return tuple(target_facts(target) for target in find_catalogue(settings).targets)
 
 
 def _apply(settings: Settings, document: PolicyDocument, text: str, *, as_json: bool) -> None:
-    async def write() -> tuple[int, bool]:
+    async def write() -> tuple[StoredPolicy, bool]:
         engine = open_database(settings.database_url)
         try:
-            stored, is_new = await apply_policy(
+            return await apply_policy(
                 engine, document, text, applied_by=getpass.getuser(), now=Clock().now()
             )
         finally:
             await engine.dispose()
-        return stored.version, is_new
 
-    version, is_new = asyncio.run(write())
+    stored, is_new = asyncio.run(write())
     if as_json:
-        typer.echo(
-            orjson.dumps({"version": version, "name": document.name, "is_new": is_new}).decode()
-        )
-    elif is_new:
-        typer.echo(f"in force: {document.name}@{version}")
+        said = {"version": stored.version, "name": stored.name, "digest": stored.digest}
+        typer.echo(orjson.dumps(said | {"is_new": is_new}).decode())
     else:
-        typer.echo(f"already in force: {document.name}@{version}")
+        typer.echo(f"{'in force' if is_new else 'already in force'}: {stored.label}")
 
 
 def _show_report(report: Report, *, as_json: bool) -> None:

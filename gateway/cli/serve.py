@@ -1,19 +1,25 @@
 """``moegate serve``: prepare what is missing, then answer."""
 
 import asyncio
+import errno
+import logging
 import os
+import socket
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Annotated
 
 import orjson
 import typer
 import uvicorn
+from uvicorn.supervisors import Multiprocess
 
 from backends.catalogue import read_providers
 from gateway.api.server import Protocol
-from gateway.app import Gateway
+from gateway.app import Gateway, check_start
 from gateway.cli.context import read_settings
+from gateway.errors import StartError
 from gateway.prepare import Prepared, make_home, prepare
 from gateway.runtime import Runtime
 from gateway.settings import Settings
@@ -26,32 +32,88 @@ BACKLOG = 4096
 def serve(
     config: Annotated[Path | None, typer.Option(help="Configuration file (YAML).")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on [127.0.0.1].")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on [8080].")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65_535, help="Port to listen on [8080].")
+    ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Processes; more than one needs Redis.")
+        int | None, typer.Option(min=1, help="Processes; more than one needs Redis.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Say what started as JSON.")] = False,
 ) -> None:
     """Run the gateway; with nothing configured, on SQLite and in-process budgets and cache."""
     settings = read_settings(config, {"host": host, "port": port, "workers": workers})
     make_home(settings)
-    prepared = None
-    if settings.database_url.startswith("sqlite"):
-        # A file of one's own is brought up to date at once; a shared database only by `moegate init`.
-        prepared = asyncio.run(prepare(settings))
-    greet = _greeting(settings, prepared, as_json=as_json)
-    if settings.workers > 1:
-        _announce_workers(settings, as_json=as_json)
-        # Workers are fresh processes that read their settings anew.
-        os.environ["MOEGATE_WORKERS"] = str(settings.workers)
-        if config is not None:
-            os.environ["MOEGATE_CONFIG"] = str(config.absolute())
-    uvicorn.run(
-        Gateway(settings, greet) if settings.workers == 1 else "gateway.cli.serve:make_worker",
-        factory=settings.workers > 1,
-        host=settings.host,
-        port=settings.port,
-        workers=settings.workers,
+    # First of all: a start that fails here has made no key that nobody saw.
+    with closing(bind(settings.host, settings.port)) as listener:
+        if settings.workers > 1:
+            _serve_together(settings, config, listener, as_json=as_json)
+            return
+        prepared = None
+        if settings.database_url.startswith("sqlite"):
+            # A file of one's own is brought up to date at once; a shared database only by `moegate init`.
+            prepared = asyncio.run(prepare(settings))
+        try:
+            _serve_alone(settings, _greeting(settings, prepared, as_json=as_json), listener)
+        except StartError:
+            if prepared is not None and prepared.admin_key is not None:
+                typer.echo(f"admin key (shown this once): {prepared.admin_key}", err=True)
+            raise
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that will listen there. Raises ``StartError``."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            taken = f"port {port} of {host} is taken by another program: choose one with `--port`"
+            raise StartError(taken) from error
+        reason = (error.strerror or "no such address").lower()
+        raise StartError(f"cannot listen on {host} port {port}: {reason}") from error
+
+
+def _serve_alone(
+    settings: Settings, greet: Callable[[Runtime], None], listener: socket.socket
+) -> None:
+    gateway = Gateway(settings, greet)
+
+    def is_news(record: logging.LogRecord) -> bool:
+        """A failed start is told once, by the command."""
+        del record
+        return gateway.start_error is None
+
+    logging.getLogger("uvicorn.error").addFilter(is_news)
+    try:
+        uvicorn.Server(_server_config(gateway)).run(sockets=[listener])
+    except KeyboardInterrupt:
+        pass
+    except SystemExit:
+        if gateway.start_error is not None:
+            raise gateway.start_error from None
+        raise
+
+
+def _serve_together(
+    settings: Settings, config: Path | None, listener: socket.socket, *, as_json: bool
+) -> None:
+    """Workers are fresh processes that read their settings anew; one that dies is replaced."""
+    asyncio.run(check_start(settings))
+    _announce_workers(settings, as_json=as_json)
+    os.environ["MOEGATE_WORKERS"] = str(settings.workers)
+    if config is not None:
+        os.environ["MOEGATE_CONFIG"] = str(config.absolute())
+    with suppress(KeyboardInterrupt):
+        Multiprocess(
+            _server_config("gateway.cli.serve:make_worker", settings.workers), sockets=[listener]
+        ).run()
+
+
+def _server_config(app: Gateway | str, workers: int = 1) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        factory=isinstance(app, str),
+        workers=workers,
         loop="uvloop",
         http=Protocol,
         lifespan="on",
@@ -77,7 +139,8 @@ def _announce_workers(settings: Settings, *, as_json: bool) -> None:
         said = {"url": url, "workers": settings.workers, "state": str(settings.home)}
         typer.echo(orjson.dumps(said).decode())
     else:
-        typer.echo(f"moegate starts {settings.workers} workers at {url}; state in {settings.home}")
+        words = f"moegate starts {settings.workers} workers at {url}; state in {settings.home}"
+        typer.echo(words, err=True)
 
 
 def _greeting(
@@ -100,7 +163,8 @@ def _greeting(
                 ).decode()
             )
             return
-        typer.echo("\n".join(_words(url, key, runtime, settings)))
+        # Standard output is the log's: lines of JSON and nothing else.
+        typer.echo("\n".join(_words(url, key, runtime, settings)), err=True)
 
     return greet
 

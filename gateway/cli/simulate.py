@@ -1,5 +1,6 @@
 """``moegate simulate``: an SGLang-protocol worker without a model."""
 
+from contextlib import closing, suppress
 from typing import Annotated
 
 import typer
@@ -7,10 +8,11 @@ import uvicorn
 
 from backends.sglang.simulator import SimulatorSettings, build_simulator
 from backends.sglang.simulator.engine import MODEL
+from gateway.cli.serve import bind
 
 
 def simulate(
-    port: Annotated[int, typer.Option(help="Port to listen on.")],
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port to listen on.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     ttft_ms: Annotated[float, typer.Option(min=0, help="Time to the first token.")] = 0.0,
     tpot_ms: Annotated[float, typer.Option(min=0, help="Time for each further token.")] = 0.0,
@@ -30,8 +32,11 @@ def simulate(
         prefill_tokens_per_second=prefill_tok_s,
         kv_tokens=kv_tokens,
     )
-    typer.echo(f"a simulated worker answers at http://{host}:{port}; it is not a model")
-    uvicorn.run(
-        build_simulator(settings), host=host, port=port, loop="uvloop", http="httptools",
-        access_log=False, log_level="warning", server_header=False,
-    )  # fmt: skip
+    with closing(bind(host, port)) as listener, suppress(KeyboardInterrupt):
+        words = f"a simulated worker answers at http://{host}:{port}; it is not a model"
+        typer.echo(words)
+        config = uvicorn.Config(
+            build_simulator(settings), loop="uvloop", http="httptools", access_log=False,
+            log_level="warning", server_header=False,
+        )  # fmt: skip
+        uvicorn.Server(config).run(sockets=[listener])

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,7 @@ import msgspec
 import typer
 
 from gateway.cli.context import read_settings, run_on_database
+from gateway.cli.table import align
 from gateway.clock import Clock
 from gateway.errors import StartError
 from gateway.ledger.usage import UsageLine, usage_report
@@ -80,12 +82,13 @@ def _render(lines: list[UsageLine], by: str, shape: FormatName) -> str:
         writer.writeheader()
         writer.writerows(rows)
         return out.getvalue().rstrip("\r\n")
-    table = [header, *([str(row[name]) for name in header] for row in rows)]
-    widths = [max(len(line[at]) for line in table) for at in range(len(header))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if at == 0 else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in table
+    cells = [[str(row[by]), *(_cell(name, row[name]) for name in header[1:])] for row in rows]
+    return align(
+        [[name.replace("cost_nano_usd", "cost_usd") for name in header], *cells],
+        range(1, len(header)),
     )
+
+
+def _cell(name: str, value: object) -> str:
+    """People read dollars; machines get the whole nano-dollars that are counted."""
+    return f"{Decimal(str(value)) / 10**9:.9f}" if name == "cost_nano_usd" else str(value)

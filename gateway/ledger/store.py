@@ -18,9 +18,7 @@ def open_database(url: str) -> AsyncEngine:
     """An engine; connects lazily. Raises ``StartError`` for URLs that are not taken."""
     scheme = url.partition("://")[0]
     if scheme not in ("sqlite+aiosqlite", "postgresql+asyncpg"):
-        raise StartError(
-            "`MOEGATE_DATABASE_URL` must begin with `sqlite+aiosqlite://` or `postgresql+asyncpg://`"
-        )
+        raise StartError("`MOEGATE_DATABASE_URL` must begin with `sqlite://` or `postgresql://`")
     try:
         if scheme == "postgresql+asyncpg":
             waits = {"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS}

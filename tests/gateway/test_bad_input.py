@@ -111,9 +111,11 @@ def test_unknown_paths_and_methods(scene: Scene) -> None:
     """404 and 405 in the same error form."""
     missing = scene.gateway.client.get("/v1/nothing")
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
-    wrong = scene.gateway.client.get("/v1/chat/completions")
-    assert wrong.status_code in (404, 405)
-    assert wrong.json()["error"]["type"] == "invalid_request_error"
+    for method in ("GET", "PUT", "DELETE"):
+        wrong = scene.gateway.client.request(method, "/v1/chat/completions")
+        assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+        assert wrong.json()["error"]["code"] == "method_not_allowed"
+    assert scene.gateway.client.post("/v1/models").status_code == 405
 
 
 def test_prompt_longer_than_every_context(scene: Scene) -> None:
@@ -129,6 +131,38 @@ def test_unknown_data_class(scene: Scene) -> None:
     answer = scene.gateway.say("hi", x_data_class="secretish")
     assert answer.status_code == 400
     assert "confidential" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "name", ["x-data-class", "x-moegate-cache", "x-moegate-strict", "authorization"]
+)
+def test_header_that_stands_twice(scene: Scene, name: str) -> None:
+    """Whichever of the two were taken, it might be the wrong one: nothing leaves."""
+    good = {"x-data-class": "internal", "x-moegate-cache": "on", "x-moegate-strict": "false",
+            "authorization": f"Bearer {scene.gateway.key}"}  # fmt: skip
+    headers = [*good.items(), (name, "restricted")]
+    answer = scene.gateway.client.post(
+        "/v1/chat/completions", json={"model": "auto", "messages": HI}, headers=headers
+    )
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"], error["code"]) == (400, name, "invalid_value")
+    assert scene.home.requests == scene.outside.requests == []
+
+
+@pytest.mark.parametrize(("name", "value"), [("cache", "no-store"), ("cache", ""), ("strict", "1")])
+def test_word_that_a_header_does_not_know(scene: Scene, name: str, value: str) -> None:
+    """Who asks for strictness in other words must not be served without it."""
+    answer = scene.gateway.say("hi", **{f"x_moegate_{name}": value})
+    assert answer.status_code == 400
+    assert f"x-moegate-{name}" in answer.json()["error"]["message"]
+    assert scene.home.requests == scene.outside.requests == []
+
+
+def test_words_of_headers_are_read_in_any_case(scene: Scene) -> None:
+    """`TRUE` is `true`, here as in every other gateway."""
+    assert (
+        scene.gateway.say("hi", x_moegate_strict="TRUE", x_moegate_cache="Off").status_code == 200
+    )
 
 
 def test_costly_members_are_refused(scene: Scene) -> None:

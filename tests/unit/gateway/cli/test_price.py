@@ -172,8 +172,10 @@ def test_bad_times_and_files_are_named(tmp_path: Path) -> None:
 
 
 def test_the_catalogue_shows_what_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing at first; with a key its provider; with --all everybody, marked."""
-    assert "no provider is switched on" in run("catalogue").output
+    """The simulator at first; with a key its provider; with --all everybody, marked."""
+    monkeypatch.setenv("MOEGATE_DISCOVER", "off")
+    (only,) = run("catalogue").output.splitlines()
+    assert only.split()[:2] == ["on", "simulator/moegate-simulator"]
     monkeypatch.setenv("ANTHROPIC_API_KEY", "very-secret-key")
     rows = json.loads(run("catalogue", "--json").output)
     assert {row["provider"] for row in rows} == {"anthropic"}
