@@ -16,7 +16,14 @@ from gateway.cli.context import read_settings, run_on_database
 from gateway.cli.table import align
 from gateway.clock import Clock
 from gateway.errors import StartError
-from gateway.identity import KeyRecord, NewKey, create_key, list_keys, revoke_key
+from gateway.identity import (
+    DEFAULT_ORGANISATION,
+    KeyRecord,
+    NewKey,
+    create_key,
+    list_keys,
+    revoke_key,
+)
 
 keys = typer.Typer(help="API keys: make, list, revoke.", no_args_is_help=True)
 
@@ -56,6 +63,13 @@ def create(
         ClassName, typer.Option(help="What its prompts are at least.")
     ] = ClassName.INTERNAL,
     admin: Annotated[bool, typer.Option("--admin", help="May use the admin API.")] = False,
+    organisation: Annotated[
+        str, typer.Option(help="Organisation of the team; made if it is new.")
+    ] = DEFAULT_ORGANISATION,
+    residency: Annotated[
+        str | None,
+        typer.Option(help="Of a new organisation: where its prompts may be processed, such as eu."),
+    ] = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -66,7 +80,7 @@ def create(
     elif period is not None:
         raise StartError("`--period` says what a budget is for: give `--budget-usd` too")
     roles = frozenset({"admin"}) if admin else frozenset[str]()
-    asked = NewKey(team, name, limit, rpm, data_class.value, roles)
+    asked = NewKey(team, name, limit, rpm, data_class.value, roles, organisation, residency)
     url = read_settings(config, {}).database_url
 
     now = Clock().now()
@@ -88,7 +102,18 @@ def list_command(config: Config = None, as_json: AsJson = False) -> None:
     typer.echo(align([KEY_COLUMNS, *(_cells(record) for record in records)]))
 
 
-KEY_COLUMNS = ("id", "key", "state", "team", "name", "class", "budget", "requests a minute", "role")
+KEY_COLUMNS = (
+    "id",
+    "key",
+    "state",
+    "organisation",
+    "team",
+    "name",
+    "class",
+    "budget",
+    "requests a minute",
+    "role",
+)
 
 
 def _cells(record: KeyRecord) -> tuple[str, ...]:
@@ -103,7 +128,7 @@ def _cells(record: KeyRecord) -> tuple[str, ...]:
     state = "revoked" if record.revoked_at is not None else "active"
     rate = str(record.requests_per_minute or "any number")
     return (
-        record.key_id, f"{record.shown}…", state, record.team, record.name, record.data_class, budget,
+        record.key_id, f"{record.shown}…", state, record.organisation, record.team, record.name, record.data_class, budget,
         rate, record.roles or "user",
     )  # fmt: skip
 

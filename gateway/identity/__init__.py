@@ -1,6 +1,7 @@
 """Who asks: API keys and the principals behind them. Only digests of keys are ever kept."""
 
 from gateway.identity.keys import (
+    DEFAULT_ORGANISATION,
     KeyRecord,
     NewKey,
     create_key,
@@ -12,6 +13,7 @@ from gateway.identity.lookup import Identity, IdentityDown, Miss
 from gateway.identity.principal import Principal
 
 __all__ = [
+    "DEFAULT_ORGANISATION",
     "Identity",
     "IdentityDown",
     "KeyRecord",

@@ -1,6 +1,7 @@
 """Making, listing and revoking keys. A key is 256 random bits; SQL keeps its SHA-256 and four letters."""
 
 import hashlib
+import re
 import secrets
 import uuid
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from policies.facts import DataClass
 PREFIX = "mg-"
 TOKEN_LENGTH_MIN = 20
 DEFAULT_ORGANISATION = "default"
+RESIDENCY = re.compile(r"[a-z]{2,32}")
 ADMIN = "admin"
 NAME_LENGTH_MAX = 200
 SHOWN_LETTERS = 4
@@ -26,7 +28,8 @@ SHOWN_LETTERS = 4
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """What is asked for. ``limit`` without a scope: the key's own id is filled in."""
+    """What is asked for. ``limit`` without a scope: the key's own id is filled in. ``residency``: where the
+    organisation's prompts may be processed, a word of the policy's; None takes what it has."""
 
     team: str
     name: str = ""
@@ -34,6 +37,8 @@ class NewKey:
     requests_per_minute: int | None = None
     data_class: DataClass = "internal"
     roles: frozenset[str] = frozenset()
+    organisation: str = DEFAULT_ORGANISATION
+    residency: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,7 @@ class KeyRecord:
 
     key_id: str
     name: str
+    organisation: str
     team: str
     shown: str
     roles: str
@@ -56,11 +62,14 @@ class KeyRecord:
 async def create_key(
     engine: AsyncEngine, asked: NewKey, *, now: float, token: str | None = None
 ) -> tuple[str, str]:
-    """The key's text, to be shown once, and its id; a team that is not there is made.
+    """The key's text, to be shown once, and its id; a team or organisation that is not there is made.
 
     Raises ``StartError`` for names, budgets and tokens that cannot be.
     """
+    _check_name("organisation", asked.organisation)
     _check_name("team", asked.team)
+    if asked.residency is not None and not RESIDENCY.fullmatch(asked.residency):
+        raise StartError("a residency is a word of lower-case letters, such as eu")
     _check_name("key", asked.name or asked.team)
     if asked.limit is not None and not 0 < asked.limit.limit_nanousd <= LIMIT_NANOUSD_MAX:
         raise StartError(f"a budget must lie between 0 and {LIMIT_NANOUSD_MAX // 10**9} USD")
@@ -70,7 +79,8 @@ async def create_key(
     key_id = f"key_{uuid.uuid4().hex}"
     try:
         async with engine.begin() as connection:
-            team_id = await _find_or_make_team(connection, asked.team, now)
+            organisation_id = await _find_or_make_organisation(connection, asked, now)
+            team_id = await _find_or_make_team(connection, organisation_id, asked.team, now)
             await connection.execute(
                 insert(keys).values(
                     key_id=key_id,
@@ -88,7 +98,7 @@ async def create_key(
             )
     except IntegrityError as error:
         raise StartError(
-            "this key, or its team, was made by somebody else just now; try again"
+            "this key, its team or its organisation was made by somebody else just now; try again"
         ) from error
     return text, key_id
 
@@ -108,11 +118,12 @@ async def list_keys(engine: AsyncEngine) -> list[KeyRecord]:
     """Every key, the newest first."""
     query = (
         select(
-            keys.c.key_id, keys.c.name, teams.c.name, keys.c.shown, keys.c.roles,
+            keys.c.key_id, keys.c.name, organisations.c.name, teams.c.name, keys.c.shown, keys.c.roles,
             keys.c.data_class, keys.c.budget_nanousd, keys.c.budget_period,
             keys.c.requests_per_minute, keys.c.created_at, keys.c.revoked_at,
         )
         .join(teams, teams.c.team_id == keys.c.team_id)
+        .join(organisations, organisations.c.organisation_id == teams.c.organisation_id)
         .order_by(keys.c.created_at.desc(), keys.c.key_id)
     )  # fmt: skip
     async with engine.connect() as connection:
@@ -138,8 +149,9 @@ def _shown(text: str) -> str:
     return text[: len(PREFIX) + SHOWN_LETTERS] if text.startswith(PREFIX) else text[:SHOWN_LETTERS]
 
 
-async def _find_or_make_team(connection: AsyncConnection, name: str, now: float) -> str:
-    organisation_id = await _find_or_make_organisation(connection, now)
+async def _find_or_make_team(
+    connection: AsyncConnection, organisation_id: str, name: str, now: float
+) -> str:
     query = select(teams.c.team_id).where(
         teams.c.organisation_id == organisation_id, teams.c.name == name
     )
@@ -155,19 +167,26 @@ async def _find_or_make_team(connection: AsyncConnection, name: str, now: float)
     return team_id
 
 
-async def _find_or_make_organisation(connection: AsyncConnection, now: float) -> str:
-    query = select(organisations.c.organisation_id).where(
-        organisations.c.name == DEFAULT_ORGANISATION
+async def _find_or_make_organisation(connection: AsyncConnection, asked: NewKey, now: float) -> str:
+    query = select(organisations.c.organisation_id, organisations.c.residency).where(
+        organisations.c.name == asked.organisation
     )
-    found = (await connection.execute(query)).scalar()
+    found = (await connection.execute(query)).first()
     if found is not None:
-        return str(found)
+        organisation_id, residency = found
+        if asked.residency not in (None, residency):
+            # Its other keys would change with it: never as a side effect of making one more.
+            raise StartError(
+                f"the organisation `{asked.organisation}` is there already, "
+                + (f"with the residency `{residency}`" if residency else "without a residency")
+            )
+        return str(organisation_id)
     organisation_id = f"org_{uuid.uuid4().hex}"
     await connection.execute(
         insert(organisations).values(
             organisation_id=organisation_id,
-            name=DEFAULT_ORGANISATION,
-            residency="",
+            name=asked.organisation,
+            residency=asked.residency or "",
             created_at=now,
         )
     )

@@ -4,12 +4,13 @@ import asyncio
 import json
 import time
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from redis import Redis
-from sqlalchemy import text
 
+from gateway.errors import StartError
 from gateway.identity import NewKey, revoke_key
 from gateway.ledger import open_database
 from tests.gateway_process import RunningGateway, Scene, running_gateway, two_sided, wait_for
@@ -18,26 +19,7 @@ from tests.upstreams import Upstream, chat_answer, running_upstream
 PRICED = "openai/gpt-5.4-nano"
 
 
-def move_to_new_organisation(gateway: RunningGateway, key: str, residency: str = "") -> None:
-    """Make an organisation and give it the team of ``key``."""
-
-    async def move() -> None:
-        engine = open_database(gateway.settings.database_url)
-        async with engine.begin() as connection:
-            await connection.execute(
-                text(
-                    "INSERT INTO organisations (organisation_id, name, residency, created_at) "
-                    "VALUES ('org_other', 'other', :residency, 0)"
-                ),
-                {"residency": residency},
-            )
-            await connection.execute(
-                text("UPDATE teams SET organisation_id = 'org_other' WHERE name = :name"),
-                {"name": key},
-            )
-        await engine.dispose()
-
-    asyncio.run(move())
+OTHERS = NewKey("others", organisation="other")
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -57,8 +39,7 @@ def apart(
 def test_answers_of_one_are_not_the_others(apart: tuple[RunningGateway, Upstream]) -> None:
     """The same question of another organisation is a call of its own; inside one it is a hit."""
     gateway, outside = apart
-    other = f"Bearer {gateway.make_key(NewKey('others'))}"
-    move_to_new_organisation(gateway, "others")
+    other = f"Bearer {gateway.make_key(OTHERS)}"
     assert gateway.say(model=PRICED, temperature=0).headers["x-moegate-cache"] == "miss"
     wait_for(lambda: gateway.say(model=PRICED, temperature=0).headers["x-moegate-cache"] == "hit")
     calls = len(outside.requests)
@@ -71,8 +52,7 @@ def test_records_of_one_are_not_the_others(scene: Scene) -> None:
     """Another organisation's administrator and another key of one's own find nothing, and are told
     exactly what they would be told of an id that never was."""
     gateway = scene.gateway
-    admin = f"Bearer {gateway.make_key(NewKey('others', roles=frozenset({'admin'})))}"
-    move_to_new_organisation(gateway, "others")
+    admin = f"Bearer {gateway.make_key(replace(OTHERS, roles=frozenset({'admin'})))}"
     colleague = f"Bearer {gateway.make_key(NewKey('default'))}"
     request_id = gateway.say().headers["x-moegate-request-id"]
     gateway.rows("requests")
@@ -89,13 +69,20 @@ def test_records_of_one_are_not_the_others(scene: Scene) -> None:
 
 
 def test_a_residency_is_the_organisations_own(scene: Scene) -> None:
-    """No header of a client's widens where its data may go."""
+    """No header of a client's widens where its data may go, and no second key changes it."""
     gateway = scene.gateway
-    european = f"Bearer {gateway.make_key(NewKey('others', data_class='confidential'))}"
+    european = f"Bearer {gateway.make_key(replace(OTHERS, residency='eu'))}"
     for name in ("x_data_class", "x_residency", "x_moegate_residency", "x_moegate_data_class"):
-        gateway.say(authorization=european, **{name: "public"})
-        gateway.say(authorization=european, model="openai/gpt-5.5", **{name: "public"})
+        at_home = gateway.say(authorization=european, **{name: "public"})
+        assert at_home.headers["x-moegate-target"] == "sglang/home-model"
+        away = gateway.say(authorization=european, model="openai/gpt-5.5", **{name: "public"})
+        assert (away.status_code, away.json()["error"]["code"]) == (403, "no_target")
     assert scene.outside.requests == []
+    assert gateway.say(model="openai/gpt-5.5").status_code == 200
+    for other in ("us", "none"):
+        with pytest.raises(StartError, match="with the residency `eu`"):
+            gateway.make_key(replace(OTHERS, residency=other))
+    gateway.make_key(OTHERS)
 
 
 def test_a_revoked_key_ends(scene: Scene) -> None:
