@@ -33,8 +33,9 @@ from gateway.simulator_thread import run_simulator
 FOLLOW_SECONDS = 5.0
 MISSES_MAX = 3
 """Looks in a row at which a server on this machine may be missing before it is gone."""
+UNREACHED = "sglang-unreached"
 UNKNOWN_MODEL = "unknown"
-"""Stands for the models of a named worker that has not answered yet."""
+"""Stand for named workers that have not answered yet, and for their models."""
 
 
 class World:
@@ -61,7 +62,7 @@ class World:
         found, unheard = self._workers.take(answers)
         if unheard:
             unknown = (ServedModel(UNKNOWN_MODEL),)
-            found.append(SelfHosted("sglang-unreached", "sglang", tuple(unheard), unknown))
+            found.append(SelfHosted(UNREACHED, "sglang", tuple(unheard), unknown))
         if settings.discover:
             found += self._keep_for_a_while(await discover_local(self._get, settings.sglang_urls))
         is_new = found != self._found or not self.adapters

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import orjson
 import typer
+from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.cli.context import read_settings, surroundings
@@ -18,7 +19,7 @@ from gateway.ledger import open_database, schema_state
 from gateway.policy_store import StoredPolicy, find_active
 from gateway.routing import make_routing
 from gateway.settings import Settings
-from gateway.world import World
+from gateway.world import UNREACHED, World
 from policies.document import PolicyError
 
 State = Literal["ok", "warning", "broken"]
@@ -68,7 +69,9 @@ async def examine(settings: Settings) -> list[Finding]:
         except StartError as error:
             findings.append(Finding(name, "broken", str(error)))
         except Exception as error:  # a check: whatever breaks is its finding
-            findings.append(Finding(name, "broken", f"{type(error).__name__}: {error}"[:300]))
+            cause = getattr(error, "orig", None) or error
+            words = " ".join(f"{type(error).__name__}: {cause}".split())
+            findings.append(Finding(name, "broken", words[:300]))
     return findings
 
 
@@ -100,6 +103,9 @@ async def _look_at_home(settings: Settings) -> list[Finding]:
 
 
 async def _look_at_database(settings: Settings) -> list[Finding]:
+    if absent := _absent_file(settings.database_url):
+        words = f"`{absent}` is not there yet"
+        return [Finding("database", "warning", words, "the first start makes it")]
     state = await schema_state(settings.database_url)
     dialect = settings.database_url.partition(":")[0]
     if state == "current":
@@ -110,6 +116,14 @@ async def _look_at_database(settings: Settings) -> list[Finding]:
     if active is None:
         return [*found, Finding("policy", "broken", "none in force", "run `moegate init`")]
     return [*found, Finding("policy", "ok", active.label)]
+
+
+def _absent_file(database_url: str) -> str | None:
+    """The SQLite file that the first start will make."""
+    url = make_url(database_url)
+    if url.get_backend_name() != "sqlite" or not url.database or Path(url.database).exists():
+        return None
+    return url.database
 
 
 async def _look_at_redis(settings: Settings) -> list[Finding]:
@@ -140,8 +154,11 @@ async def _look_at_targets(settings: Settings) -> list[Finding]:
 def _describe(world: World) -> list[Finding]:
     providers: dict[str, int] = {}
     for target in world.catalogue.targets:
+        if target.endpoint == UNREACHED:
+            continue
         providers[target.provider] = providers.get(target.provider, 0) + 1
-    if set(providers) <= {"simulator"}:
+    away = [Finding("targets", "broken", f"`{url}` does not answer") for url in world.unreachable]
+    if set(providers) <= {"simulator"} and not away:
         return [
             Finding(
                 "targets",
@@ -153,14 +170,14 @@ def _describe(world: World) -> list[Finding]:
     return [
         Finding("targets", "ok", f"{provider}: {count}")
         for provider, count in sorted(providers.items())
-    ] + [Finding("targets", "broken", f"`{url}` does not answer") for url in world.unreachable]
+    ] + away
 
 
 async def _check_policy_fits(settings: Settings, world: World) -> list[Finding]:
     """A database that is not up to date is a finding of its own, told once."""
     try:
         active = await _find_policy(settings)
-    except (SQLAlchemyError, OSError):
+    except (SQLAlchemyError, OSError, StartError):
         return []
     if active is not None:
         try:

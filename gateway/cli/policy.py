@@ -161,7 +161,10 @@ async def _decide_now(settings: Settings, raw: bytes, data_class: str | None) ->
     try:
         active = await find_active(engine)
     except Exception as error:
-        raise StartError(f"the policy in force cannot be read ({type(error).__name__})") from error
+        raise StartError(
+            f"the policy in force cannot be read ({type(error).__name__}): run `moegate init`, or look "
+            "at `MOEGATE_DATABASE_URL`"
+        ) from error
     finally:
         await engine.dispose()
     if active is None:

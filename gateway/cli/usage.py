@@ -82,6 +82,8 @@ def _render(lines: list[UsageLine], by: str, shape: FormatName) -> str:
         writer.writeheader()
         writer.writerows(rows)
         return out.getvalue().rstrip("\r\n")
+    if not rows:
+        return "nothing was used"
     cells = [[str(row[by]), *(_cell(name, row[name]) for name in header[1:])] for row in rows]
     return align(
         [[name.replace("cost_nano_usd", "cost_usd") for name in header], *cells],
