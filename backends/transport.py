@@ -1,51 +1,46 @@
-"""The only module that opens outbound connections: it moves bytes, under a permit and a deadline.
+"""The only module that sends prompts out: it moves bytes, under a permit and a deadline.
 
 Promises: nothing prompt-bearing leaves unless body and target are the ones of the verdict and the
 address lies under one of the endpoint's base URLs; no redirect is followed, no proxy, cookie or
 environment setting is used; every wait has a deadline; what was streamed is handed on as it came.
 
 Retries: none after the first byte of a request may have left, for a POST may have been billed. A
-pooled connection that the host has already closed is never used, and one found closing before
-anything was written is replaced once. What remains, a host that closes at the very moment of the
-write, is reported with ``may_have_spent`` and left to the caller.
+pooled connection that the host has already closed is never used. What remains, a host that closes at
+the very moment of the write, is reported with ``may_have_spent`` and left to the caller.
 
-Does not choose targets nor read answers: see :mod:`backends.adapter` and :mod:`backends.health`.
+Does not choose targets nor read answers: see :mod:`backends.adapter` and :mod:`backends.health`. How
+HTTP is spoken stands in :mod:`backends.http1`.
 """
 
 import asyncio
 import socket
+import zlib
 from collections.abc import Mapping
 from typing import Final
 
-import aiohttp
 import msgspec
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import StreamWriter
-from multidict import CIMultiDict
-from yarl import URL
 
 from backends.adapter import Outbound
+from backends.http1 import (
+    AnswerBroken,
+    ConnectFailed,
+    Connection,
+    ConnectTimedOut,
+    Headers,
+    HeadLimits,
+    Origin,
+    Pool,
+    find_place,
+    render_head,
+)
 from backends.target import Endpoint
 from backends.wire.failure import Failure
 from backends.wire.verdict import Verdict
 
-_SLICE_BYTES: Final = 256 * 1024
-"""Larger bodies are written in slices, so that a slow host holds back the writer."""
-
 _PROBE_BYTES_MAX: Final = 4 * 1024 * 1024
-_ADDRESSES_MAX: Final = 4096
-
-_KEEP_ALIVE_SECONDS: Final = 15.0
-"""Idle connections are dropped after this; well below what public API fronts keep (a minute and
-more). Shorter limits at the host (uvicorn: 5 s) show as a close that is noticed before reuse."""
-
-SendError = (
-    aiohttp.ClientError,
-    OSError,
-    asyncio.IncompleteReadError,
-    ValueError,
-)
-"""What aiohttp raises when the world breaks; ``ValueError`` for addresses and headers it rejects."""
+_KNOWN_MAX: Final = 4096
+_INFLATED_BYTES: Final = 256 * 1024
+"""What a compressed answer may become at once; the rest waits until it is asked for."""
 
 
 class PermitBreach(RuntimeError):
@@ -73,72 +68,28 @@ class TransportLimits(msgspec.Struct, frozen=True):
     headers_max: int = 128
 
 
-class _Body(aiohttp.payload.Payload):
-    """A request's body that knows whether any of it was handed to the connection."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self.is_begun = False
-        # aiohttp demands that a body has headers; ours come with the request and win.
-        self._headers = CIMultiDict({"content-type": "application/json"})
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return len(self._body)
-
-    @property
-    def consumed(self) -> bool:
-        """Never sent twice by aiohttp of its own accord once begun."""
-        return self.is_begun
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """Part of aiohttp's interface; not used."""
-        return self._body.decode(encoding, errors)
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        """Hand the body to ``writer``, in slices when it is large."""
-        if isinstance(writer, StreamWriter):
-            transport = writer.transport
-            if transport is None or transport.is_closing():
-                # Found closing before anything was written: this body may go over another one.
-                raise aiohttp.ClientConnectionResetError("the connection is closing")
-        self.is_begun = True
-        body = self._body
-        if len(body) <= _SLICE_BYTES:
-            await writer.write(body)
-            return
-        view = memoryview(body)
-        for start in range(0, len(body), _SLICE_BYTES):
-            await writer.write(view[start : start + _SLICE_BYTES])
-
-    async def write_with_length(
-        self, writer: AbstractStreamWriter, content_length: int | None
-    ) -> None:
-        """The whole body: its length is what ``content-length`` says."""
-        del content_length
-        await self.write(writer)
-
-    async def close(self) -> None:
-        """Nothing to close."""
-
-
 class Upstream:
     """One answer on its way in. Must end in :meth:`release` or :meth:`abort`."""
 
     __slots__ = (
-        "_asked_at", "_content", "_deadline", "_idle_seconds", "_is_aborted", "_is_late", "_loop",
-        "_response", "_timer", "headers", "status",
+        "_asked_at", "_connection", "_deadline", "_idle_seconds", "_inflater", "_is_aborted", "_is_late",
+        "_loop", "_origin", "_pairs", "_pool", "_timer", "status",
     )  # fmt: skip
 
     def __init__(
-        self, response: aiohttp.ClientResponse, deadline: float, idle_seconds: float
+        self,
+        pool: Pool,
+        origin: Origin,
+        connection: Connection,
+        deadline: float,
+        idle_seconds: float,
     ) -> None:
-        self.status: int = response.status
-        self.headers: Mapping[str, str] = response.headers
-        """By name in any case; of repeated ones the first."""
-        self._response = response
-        self._content = response.content
+        """Raises :class:`TransportError` for an answer in an encoding that is not read."""
+        self.status = connection.status
+        self._pool = pool
+        self._origin = origin
+        self._connection: Connection | None = connection
+        self._pairs = connection.headers
         self._deadline = deadline
         self._idle_seconds = idle_seconds
         self._loop = asyncio.get_running_loop()
@@ -146,6 +97,22 @@ class Upstream:
         self._timer: asyncio.TimerHandle | None = None
         self._is_late = False
         self._is_aborted = False
+        self._inflater = _find_inflater(self)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """By name in any case; of repeated ones the first."""
+        return Headers(self._pairs)
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether the body says that it is not what it was."""
+        return any(name.lower() == b"content-encoding" for name, _value in self._pairs)
+
+    @property
+    def is_drained(self) -> bool:
+        """Nothing is left to wait for."""
+        return self._connection is None or self._connection.is_drained
 
     async def read(self, limit: int) -> bytes:
         """The whole body, decompressed, at most ``limit`` bytes; then the connection is given back.
@@ -169,17 +136,34 @@ class Upstream:
 
         Raises :class:`TransportError` for a reset, a cut, silence or a passed deadline.
         """
+        if self._inflater is None:
+            return await self._next_raw()
+        try:
+            while not (plain := self._inflater.take()):
+                if not (raw := await self._next_raw()):
+                    self._inflater.finish()
+                    return b""
+                self._inflater.feed(raw)
+        except zlib.error as error:
+            self.abort()
+            raise _failed("the provider's answer cannot be read", error, self.status) from error
+        return plain
+
+    async def _next_raw(self) -> bytes:
+        connection = self._connection
+        if connection is None:
+            if self._is_aborted:
+                raise _failed("the answer was given up", None, self.status)
+            return b""
         self._asked_at = self._loop.time()
-        if self._timer is None and not self._content.is_eof():
+        if self._timer is None and not connection.is_complete:
             self._watch()
         try:
-            # aiohttp hands out b"" once when a compressed block gave nothing yet: not the end.
-            while not (chunk := await self._content.readany()) and not self._content.at_eof():
-                pass
+            chunk = await connection.next_chunk()
         except asyncio.CancelledError:
             self.abort()
             raise
-        except SendError as error:
+        except AnswerBroken as error:
             is_late, is_aborted = self._is_late, self._is_aborted
             self.abort()
             if is_late:
@@ -188,19 +172,23 @@ class Upstream:
             raise _failed(words, error, self.status) from error
         self._asked_at = 0.0
         if not chunk:
-            self._unwatch()
+            await self.release()
         return chunk
 
     def abort(self) -> None:
         """Close the connection now, in the middle of the answer; the host sees it and stops."""
         self._is_aborted = True
         self._unwatch()
-        self._response.close()
+        if self._connection is not None:
+            self._connection.abort()
+            self._connection = None
 
     async def release(self) -> None:
         """Give the connection back to the pool, or close it if the answer was not read out."""
         self._unwatch()
-        self._response.release()
+        if self._connection is not None:
+            self._pool.give_back(self._origin, self._connection)
+            self._connection = None
 
     def _watch(self) -> None:
         """One lazy timer an answer: it re-arms itself instead of being moved at every chunk."""
@@ -214,7 +202,8 @@ class Upstream:
             return
         self._timer = None
         self._is_late = True
-        self._response.close()
+        if self._connection is not None:
+            self._connection.abort()
 
     def _unwatch(self) -> None:
         if self._timer is not None:
@@ -222,29 +211,68 @@ class Upstream:
             self._timer = None
 
 
+class _Inflater:
+    """Undoes gzip and deflate, a bounded piece at a time. Raises ``zlib.error``."""
+
+    def __init__(self) -> None:
+        self._raw = b""
+        self._has_more = False
+        self._work = zlib.decompressobj(
+            zlib.MAX_WBITS | 32
+        )  # of both, whichever the first bytes say
+
+    def feed(self, raw: bytes) -> None:
+        """More of the compressed bytes."""
+        self._raw += raw
+
+    def take(self) -> bytes:
+        """What comes of them, at most ``_INFLATED_BYTES``; ``b""`` if more has to come first."""
+        while self._raw or self._has_more:
+            if self._work.eof:
+                raise zlib.error("bytes after the end")
+            plain = self._work.decompress(self._raw, _INFLATED_BYTES)
+            self._raw = self._work.unconsumed_tail or self._work.unused_data
+            self._has_more = len(plain) == _INFLATED_BYTES and not self._work.eof
+            if plain:
+                return plain
+        return b""
+
+    def finish(self) -> None:
+        """The answer is at its end, and has to be at its own."""
+        if not self._work.eof:
+            raise zlib.error("cut")
+
+
+def _find_inflater(upstream: "Upstream") -> _Inflater | None:
+    if not upstream.is_encoded:
+        return None
+    encoding = upstream.headers["content-encoding"].lower()
+    if encoding in ("", "identity"):
+        return None
+    if encoding in ("gzip", "x-gzip", "deflate"):
+        return _Inflater()
+    upstream.abort()
+    words = "the provider's answer is compressed in a way that nobody asked for"
+    raise _failed(words, None, upstream.status)
+
+
+class _Route(msgspec.Struct, frozen=True):
+    """Where an address leads, and how a request there begins. ``base_urls``: whose address it is."""
+
+    base_urls: tuple[str, ...]
+    origin: Origin
+    head: bytes
+
+
 class Transport:
     """One connection pool for all hosts. Make it inside the running loop; :meth:`close` it."""
 
     def __init__(self, limits: TransportLimits | None = None) -> None:
         self._limits = limits or TransportLimits()
-        self._addresses: dict[str, tuple[tuple[str, ...], URL]] = {}
-        self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
-        self._connector = aiohttp.TCPConnector(
-            limit=self._limits.connections_max,
-            keepalive_timeout=_KEEP_ALIVE_SECONDS,
-            ttl_dns_cache=60,
-        )
-        self._session = aiohttp.ClientSession(
-            connector=self._connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            # Compression would cost more than it saves: answers are small and parsed as they come.
-            headers={"accept-encoding": "identity", "user-agent": "moegate"},
-            skip_auto_headers=("Accept",),
-            max_line_size=self._limits.header_bytes_max,
-            max_field_size=self._limits.header_bytes_max,
-            max_headers=self._limits.headers_max,
-            trust_env=False,
-        )
+        self._loop = asyncio.get_running_loop()
+        self._routes: dict[tuple[str, str, tuple[tuple[str, str], ...]], _Route] = {}
+        head = HeadLimits(self._limits.header_bytes_max, self._limits.headers_max)
+        self._pool = Pool(self._limits.connections_max, head)
 
     async def send(
         self, outbound: Outbound, verdict: Verdict, endpoint: Endpoint, deadline: float
@@ -260,23 +288,19 @@ class Transport:
             raise PermitBreach("the permit is for another target")
         if outbound.body is not verdict.body or type(outbound.body) is not bytes:
             raise PermitBreach("the body is not the one that was permitted")
-        url = self._locate(outbound.url, endpoint)
-        body = _Body(outbound.body)
-        first_byte_at = min(deadline, asyncio.get_running_loop().time() + endpoint.timeout_seconds)
-        try:
-            response = await self._open(url, outbound.headers, body, endpoint, first_byte_at)
-        except SendError as error:
-            raise _explain(error, is_begun=body.is_begun) from error
-        if not 200 <= response.status < 300 and _is_odd(response.status):
-            response.close()
+        route = self._find_route("POST", outbound.url, outbound.headers, endpoint)
+        first_byte_at = min(deadline, self._loop.time() + endpoint.timeout_seconds)
+        connection = await self._exchange(route, outbound.body, endpoint, first_byte_at)
+        if connection.status < 200 or 300 <= connection.status < 400:
+            connection.abort()
             raise _failed(
-                f"the provider answered with status {response.status}, which is not followed",
+                f"the provider answered with status {connection.status}, which is not followed",
                 None,
-                response.status,
+                connection.status,
                 may_have_spent=False,
             )
         idle_seconds = min(self._limits.idle_seconds, endpoint.timeout_seconds)
-        return Upstream(response, deadline, idle_seconds)
+        return Upstream(self._pool, route.origin, connection, deadline, idle_seconds)
 
     async def get(
         self, endpoint: Endpoint, path: str, timeout: float, base_url: str | None = None
@@ -286,76 +310,70 @@ class Transport:
         The credential goes along as a bearer token. Raises :class:`TransportError`.
         """
         address = (base_url or endpoint.base_urls[0]).rstrip("/") + path
-        url = self._locate(address, endpoint)
         headers = dict(endpoint.extra_headers)
         if endpoint.credential is not None:
             headers["authorization"] = f"Bearer {endpoint.credential.reveal()}"
-        deadline = asyncio.get_running_loop().time() + timeout
-        try:
-            async with asyncio.timeout_at(deadline):
-                response = await self._session.get(
-                    url, headers=headers, allow_redirects=False, timeout=self._timeout(timeout)
-                )
-        except SendError as error:
-            raise _explain(error, is_begun=False) from error
-        upstream = Upstream(response, deadline, timeout)
-        body = await upstream.read(_PROBE_BYTES_MAX)
-        await upstream.release()
-        return response.status, body
+        route = self._find_route("GET", address, tuple(headers.items()), endpoint)
+        deadline = self._loop.time() + timeout
+        connection = await self._exchange(route, None, endpoint, deadline)
+        upstream = Upstream(self._pool, route.origin, connection, deadline, timeout)
+        return upstream.status, await upstream.read(_PROBE_BYTES_MAX)
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._session.close()
+        await self._pool.close()
 
-    async def _open(
-        self,
-        url: URL,
-        headers: tuple[tuple[str, str], ...],
-        body: _Body,
-        endpoint: Endpoint,
-        first_byte_at: float,
-    ) -> aiohttp.ClientResponse:
-        for may_repeat in (True, False):
+    async def _exchange(
+        self, route: _Route, body: bytes | None, endpoint: Endpoint, first_byte_at: float
+    ) -> Connection:
+        """A connection with the head of an answer."""
+        connection = self._pool.find(route.origin)
+        if connection is None:
+            until = min(first_byte_at, self._loop.time() + endpoint.connect_timeout_seconds)
             try:
-                async with asyncio.timeout_at(first_byte_at):
-                    return await self._session.post(
-                        url,
-                        data=body,
-                        headers=CIMultiDict(headers),
-                        allow_redirects=False,
-                        timeout=self._timeout(endpoint.connect_timeout_seconds),
-                    )
-            except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-                is_new = isinstance(error, aiohttp.ClientConnectorError)
-                if is_new or body.is_begun or not may_repeat:
-                    raise
-        raise AssertionError("unreachable: the second round returns or raises")
+                connection = await self._pool.take(route.origin, until)
+            except ConnectTimedOut as error:
+                raise _timed_out(
+                    "the provider could not be reached in time", None, may_have_spent=False
+                ) from error
+            except ConnectFailed as error:
+                words = "the provider could not be reached"
+                raise _failed(words, error.__cause__, None, may_have_spent=False) from error
+        timer = self._loop.call_at(first_byte_at, connection.abort)
+        try:
+            await connection.exchange(route.head, body)
+        except AnswerBroken as error:
+            is_begun = body is not None and connection.is_begun
+            if self._loop.time() >= first_byte_at:
+                words = "the provider did not answer in time"
+                raise _timed_out(words, None, may_have_spent=is_begun) from error
+            words = "the connection to the provider broke before it answered"
+            raise _failed(words, error.__cause__ or error, None, may_have_spent=is_begun) from error
+        finally:
+            timer.cancel()
+        return connection
 
-    def _timeout(self, connect_seconds: float) -> aiohttp.ClientTimeout:
-        """aiohttp's own timers only while connecting; the rest is ours and costs one timer."""
-        known = self._timeouts.get(connect_seconds)
-        if known is None:
-            if len(self._timeouts) >= _ADDRESSES_MAX:
-                self._timeouts.clear()
-            known = aiohttp.ClientTimeout(
-                total=None, connect=connect_seconds, sock_read=None, sock_connect=connect_seconds
-            )
-            self._timeouts[connect_seconds] = known
-        return known
-
-    def _locate(self, address: str, endpoint: Endpoint) -> URL:
-        """``address`` as aiohttp takes it, after the check that it lies under a base URL."""
-        known = self._addresses.get(address)
+    def _find_route(
+        self, method: str, address: str, headers: tuple[tuple[str, str], ...], endpoint: Endpoint
+    ) -> _Route:
+        """What is known of an address, after the check that it lies under a base URL."""
+        known = self._routes.get((method, address, headers))
         # Identity is enough: an endpoint is built once per configuration.
-        if known is not None and known[0] is endpoint.base_urls:
-            return known[1]
+        if known is not None and known.base_urls is endpoint.base_urls:
+            return known
         if not is_under(address, endpoint.base_urls):
             raise PermitBreach(f"the address is not one of endpoint {endpoint.name}")
-        url = URL(address, encoded=True)
-        if len(self._addresses) >= _ADDRESSES_MAX:
-            self._addresses.clear()
-        self._addresses[address] = (endpoint.base_urls, url)
-        return url
+        try:
+            place = find_place(address)
+            head = render_head(method, place, headers)
+        except ValueError as error:
+            words = "the request to the provider cannot be put into words of HTTP"
+            raise _failed(words, error, None, may_have_spent=False) from None
+        route = _Route(endpoint.base_urls, place.origin, head)
+        if len(self._routes) >= _KNOWN_MAX:
+            self._routes.clear()
+        self._routes[method, address, headers] = route
+        return route
 
 
 def is_under(address: str, base_urls: tuple[str, ...]) -> bool:
@@ -374,23 +392,6 @@ def is_under(address: str, base_urls: tuple[str, ...]) -> bool:
             if rest[:1] in ("/", "?") and not {"..", "."} & set(path.split("/")):
                 return "@" not in base.split("/", 3)[2]
     return False
-
-
-def _is_odd(status: int) -> bool:
-    return status < 200 or 300 <= status < 400
-
-
-def _explain(error: BaseException, *, is_begun: bool) -> TransportError:
-    """The failure before any byte of an answer; ``is_begun``: the body may have arrived."""
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return _timed_out("the provider could not be reached in time", None, may_have_spent=False)
-    if isinstance(error, TimeoutError):
-        return _timed_out("the provider did not answer in time", None, may_have_spent=is_begun)
-    if isinstance(error, aiohttp.ClientConnectorError):
-        words = "the provider could not be reached"
-        return _failed(words, error, None, may_have_spent=False)
-    words = "the connection to the provider broke before it answered"
-    return _failed(words, error, None, may_have_spent=is_begun)
 
 
 def _failed(
@@ -416,8 +417,7 @@ def _timed_out(words: str, status: int | None, *, may_have_spent: bool = True) -
 
 def _describe(error: BaseException) -> str:
     """Names and numbers only: an error's text may quote what the host sent."""
-    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    number = cause.errno if isinstance(cause, OSError) else None
-    if isinstance(cause, socket.gaierror):
-        return f"{type(error).__name__}: name not resolved"
+    if isinstance(error, socket.gaierror):
+        return "gaierror: name not resolved"
+    number = error.errno if isinstance(error, OSError) else None
     return type(error).__name__ + (f" (errno {number})" if number is not None else "")

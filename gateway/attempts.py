@@ -450,6 +450,8 @@ def render_usd(nanousd: int) -> bytes:
 
 async def _drain(upstream: Upstream) -> None:
     """Let a finished answer's connection come to its end, so that it can be used again."""
+    if upstream.is_drained:
+        return
     try:
         async with asyncio.timeout(DRAIN_SECONDS):
             while await upstream.next_chunk():
