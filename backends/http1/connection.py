@@ -129,7 +129,8 @@ class Connection(asyncio.Protocol):
         self._buffered = 0
         if self._is_reading_paused:
             self._is_reading_paused = False
-            self._transport.resume_reading()
+            if not (self.is_lost or self._transport.is_closing()):
+                self._transport.resume_reading()
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     @property
