@@ -1,7 +1,7 @@
 """The one bridge from a prompt, its principal and the catalogue to what policy may look at.
 
-Promises: every text of the prompt becomes a segment (messages, names, tool definitions, arguments,
-results, schemas and members nobody modelled), so that what is sent has been looked at.
+Promises: every text of the prompt becomes a segment (messages, names, ids, tool definitions, arguments, results,
+schemas, and members nobody modelled with their names), so that what is sent has been looked at.
 """
 
 from collections.abc import Sequence
@@ -56,8 +56,14 @@ def segments(prompt: Prompt) -> list[Segment]:
         found.append(Segment("tool", "other", f"{schema.name}\n{schema.description or ''}"))
         if schema.schema is not None:
             found.append(Segment("tool", "other", _as_text(schema.schema)))
+    if prompt.tool_choice is not None and prompt.tool_choice.name is not None:
+        found.append(Segment("tool", "name", prompt.tool_choice.name))
     found.extend(Segment("user", "other", stop) for stop in prompt.sampling.stop)
-    found.extend(Segment("user", "other", _as_text(raw)) for raw in prompt.unknown.values())
+    if prompt.sampling.seed is not None:
+        found.append(Segment("user", "other", str(prompt.sampling.seed)))
+    if prompt.unknown:
+        found.append(Segment("user", "other", "\n".join(prompt.unknown)))
+        found.extend(Segment("user", "other", _as_text(raw)) for raw in prompt.unknown.values())
     return found
 
 
@@ -94,20 +100,22 @@ def _part_segments(message: Message, part: Part, found: list[Segment]) -> None:
     if isinstance(part, Text | Refusal):
         found.append(Segment(role, "text", part.text))
     elif isinstance(part, ToolCall):
-        found.append(Segment(role, "name", part.name))
+        found.append(Segment(role, "name", f"{part.name}\n{part.id}"))
         found.append(Segment(role, "tool_call", part.arguments))
         if "\\" in part.arguments:
             found.append(Segment(role, "tool_call", unescape_json(part.arguments)))
     elif isinstance(part, ToolResult):
-        found.extend(
-            Segment(role, "tool_result", inner.text)
-            for inner in part.content
-            if isinstance(inner, Text)
-        )
+        found.append(Segment(role, "name", f"{part.name or ''}\n{part.call_id}"))
+        for inner in part.content:
+            if isinstance(inner, Text):
+                found.append(Segment(role, "tool_result", inner.text))
+            else:
+                _part_segments(message, inner, found)
     elif isinstance(part, Reasoning):
         found.append(Segment(role, "reasoning", part.text))
     else:
-        found.extend(Segment(role, "name", text) for text in (part.name, part.url) if text)
+        texts = (part.name, part.url, part.media_type, part.detail)
+        found.append(Segment(role, "name", "\n".join(text for text in texts if text)))
 
 
 def media_of(prompt: Prompt) -> list[Media]:

@@ -86,8 +86,9 @@ _ALLOWED = tuple(
 """What may stand at a path, for the message."""
 
 _DATA_URL = re.compile(
-    r"data:([\w.+-]+/[\w.+-]+)?((?:;[\w.+-]+=[^;,]*)*)(;base64)?,", re.IGNORECASE
+    r"data:([\w.+-]+/[\w.+-]+)?(?:;charset=(?:utf-8|us-ascii))?(;base64)?,", re.IGNORECASE
 )
+"""No parameter but the usual charset: nobody would look at what else stands there."""
 
 
 def parse_request(raw: bytes) -> Prompt:
@@ -305,8 +306,8 @@ def _file(file: FileBody, path: str) -> Media:
 
 def _data_url(url: str, path: str) -> tuple[str, str]:
     match = _DATA_URL.match(url)
-    if match is None or match[3] is None:
-        message = "a `data:` URL needs a type and base64: `data:image/png;base64,…`"
+    if match is None or match[2] is None:
+        message = "a `data:` URL is a type, base64 and nothing else: `data:image/png;base64,…`"
         raise invalid_request(message, param=path, code="invalid_image")
     data = url[match.end() :]
     _check_base64(data, path)

@@ -1,0 +1,101 @@
+"""What policy looks at: nothing of a request stands where no detector looks."""
+
+import base64
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from backends.wire import openai_chat
+from backends.wire.failure import WireError
+from gateway.errors import Refused
+from gateway.facts import refuse_costly_members, segments
+
+MARK = "kzqxvjmwpt"
+PIXEL = base64.b64encode(b"\x89PNG pixel").decode()
+REQUEST: dict[str, Any] = {
+    "model": "auto", "stream": True, "stream_options": {"include_usage": True, "odd": "x"}, "n": 1, "seed": 7,
+    "stop": ["x"], "user": "x", "safety_identifier": "x", "prompt_cache_key": "x", "metadata": {"k": "x"},
+    "logit_bias": {"5": 1}, "temperature": 0.5, "reasoning_effort": "low", "verbosity": "low", "store": False,
+    "prediction": {"type": "content", "content": "x"}, "tool_choice": {"type": "function", "function": {"name": "f"}},
+    "response_format": {"type": "json_schema", "json_schema": {
+        "name": "s", "description": "x", "strict": True,
+        "schema": {"type": "object", "properties": {"a": {"type": "string", "enum": ["x"]}}}}},
+    "tools": [{"type": "function", "odd": "x", "function": {
+        "name": "f", "description": "x", "odd": "x",
+        "parameters": {"type": "object", "properties": {"a": {"default": "x"}}}}}],
+    "messages": [
+        {"role": "system", "content": "x", "name": "x"}, {"role": "developer", "content": [{"type": "text", "text": "x"}]},
+        {"role": "user", "odd": {"deep": ["x"]}, "content": [
+            {"type": "text", "text": "x", "odd": "x"},
+            {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}", "detail": "x"}},
+            {"type": "image_url", "image_url": {"url": "https://example.com/a.png", "odd": "x"}},
+            {"type": "file", "file": {"filename": "x", "file_data": f"data:application/pdf;base64,{PIXEL}"}},
+            {"type": "input_audio", "input_audio": {"data": PIXEL, "format": "wav"}}]},
+        {"role": "assistant", "content": "x", "refusal": "x", "reasoning_content": "x", "tool_calls": [
+            {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": "x"}', "odd": "x"}}]},
+        {"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "x"}]},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "x"}]},
+    ],
+    "odd": {"a": [{"b": "x"}]},
+}  # fmt: skip
+"""Every member that is modelled, and some that are not, at every level."""
+
+OPAQUE = {"data", "file_data"}
+"""Media: no detector reads them, and policy decides on their being there."""
+
+
+def places(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The path of every text and of every key; a key's path ends in ``None``'s stand-in ``"*"``."""
+    if isinstance(value, dict):
+        for key, child in value.items():
+            yield (*path, str(key), "*")
+            yield from places(child, (*path, str(key)))
+    elif isinstance(value, list):
+        for at, child in enumerate(value):
+            yield from places(child, (*path, at))
+    elif isinstance(value, str):
+        yield path
+
+
+def marked(path: tuple[str | int, ...]) -> dict[str, Any]:
+    """The request with the mark in place of the text, or of the key, at ``path``."""
+    request = copy.deepcopy(REQUEST)
+    at: Any = request
+    is_key = path[-1] == "*"
+    path = path[:-1] if is_key else path
+    for step in path[:-1]:
+        at = at[step]
+    if is_key:
+        at[MARK] = at.pop(path[-1])
+    elif str(at[path[-1]]).startswith("data:"):
+        at[path[-1]] = at[path[-1]].replace(";base64", f";name={MARK};base64")
+    else:
+        at[path[-1]] = f"https://example.com/{MARK}" if path[-1] == "url" else MARK
+    return request
+
+
+PLACES = [path for path in places(REQUEST) if path[-1] not in OPAQUE]
+
+
+@pytest.mark.parametrize("path", PLACES, ids=lambda path: ".".join(map(str, path)))
+def test_no_place_of_a_request_is_overlooked(path: tuple[str | int, ...]) -> None:
+    """A word in place of any text, or of any key, is seen by the detectors, or the request is refused."""
+    try:
+        prompt = openai_chat.parse_request(json.dumps(marked(path)).encode())
+        refuse_costly_members(prompt)
+    except (WireError, Refused):
+        return
+    if path == ("model",):
+        return  # Decides where it goes, and is replaced there.
+    assert any(MARK in segment.text for segment in segments(prompt))
+
+
+def test_the_places_are_taken() -> None:
+    """The request that the marks are put into is a good one."""
+    prompt = openai_chat.parse_request(json.dumps(REQUEST).encode())
+    refuse_costly_members(prompt)
+    assert len(segments(prompt)) > 25
+    assert len(PLACES) > 120
