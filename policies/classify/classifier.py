@@ -22,8 +22,12 @@ RULES: tuple[Rule, ...] = (*PERSONAL, *CREDENTIALS)
 MEMO_LENGTH_MIN = 64
 """Characters; shorter texts are scanned anew, for the look-up would cost as much."""
 MEMO_ENTRIES_MAX = 4096
-CANDIDATES_MAX = 2000
-"""Candidates of one rule in one piece of text that are looked at; with more, the type is unknown."""
+CANDIDATE_WORK = 10
+"""What a closer look at a candidate costs beside its bytes, in the same unit: about half a microsecond."""
+TEXT_WORK_MAX = 250_000
+"""For one text. Where it is spent, the types of what is left to look at are unknown."""
+SCAN_WORK_MAX = 1_000_000
+"""For all texts of one scan that were not seen before: half a second, whatever a request holds."""
 PIECE_BYTES = 16 * 1024
 OVERLAP_BYTES = 1024
 """No rule needs more than this to recognise what it looks for."""
@@ -37,14 +41,26 @@ _ALWAYS = r"\A"
 class _Hits:
     """The types found in one text and the types whose detectors broke on it."""
 
-    __slots__ = ("found", "unknown")
+    __slots__ = ("found", "unknown", "work")
 
-    def __init__(self, found: frozenset[str], unknown: frozenset[str]) -> None:
+    def __init__(self, found: frozenset[str], unknown: frozenset[str], work: int = 0) -> None:
         self.found = found
         self.unknown = unknown
+        self.work = work
 
 
 _NOTHING = _Hits(frozenset(), frozenset())
+
+
+class _Look:
+    """A look at one text: what it brought to light, and what it may still cost."""
+
+    __slots__ = ("found", "left", "unknown")
+
+    def __init__(self) -> None:
+        self.found: set[str] = set()
+        self.unknown: set[str] = set()
+        self.left = TEXT_WORK_MAX
 
 
 class Classifier:
@@ -74,67 +90,78 @@ class Classifier:
         """What all ``segments`` together hold."""
         found: frozenset[str] = frozenset()
         unknown: frozenset[str] = frozenset()
+        left = SCAN_WORK_MAX
         for segment in segments:
-            hits = self._look_up(segment.text)
+            hits = self._look_up(segment.text, may_scan=left > 0)
             if hits is not _NOTHING:
                 found |= hits.found
                 unknown |= hits.unknown
+                left -= hits.work
         return Detection(found, unknown - found, frozenset(), self.version)
 
-    def _look_up(self, text: str) -> _Hits:
+    def _look_up(self, text: str, *, may_scan: bool) -> _Hits:
         raw = text.encode("utf-8", "replace")
         if len(text) < MEMO_LENGTH_MIN:
             return self._scan(text, raw)
         digest = hashlib.sha256(raw).digest()
         hits = self._memo.get(digest)
-        if hits is None:
-            hits = self._scan(text, raw)
-            self._memo[digest] = hits
-            if len(self._memo) > MEMO_ENTRIES_MAX:
-                self._memo.popitem(last=False)
+        if hits is not None:
+            return hits
+        if not may_scan:
+            return _Hits(frozenset(), self.types)
+        hits = self._scan(text, raw)
+        # Its work is done once: who finds it in the memo pays nothing.
+        self._memo[digest] = _Hits(hits.found, hits.unknown) if hits.work else hits
+        if len(self._memo) > MEMO_ENTRIES_MAX:
+            self._memo.popitem(last=False)
         return hits
 
     def _scan(self, text: str, raw: bytes) -> _Hits:
-        found: set[str] = set()
-        unknown: set[str] = set()
+        look = _Look()
         try:
             folded = raw if len(raw) == len(text) else fold(raw)
             for piece in _pieces(folded):
-                self._scan_piece(piece, found, unknown)
+                self._scan_piece(piece, look)
         except Exception:  # fail closed: whatever broke, nobody has looked at this text
-            return _Hits(frozenset(found), self.types)
-        return _Hits(frozenset(found), frozenset(unknown)) if found or unknown else _NOTHING
+            return _Hits(frozenset(look.found), self.types, TEXT_WORK_MAX - look.left)
+        if look.left == TEXT_WORK_MAX and not look.found and not look.unknown:
+            return _NOTHING
+        work = TEXT_WORK_MAX - look.left
+        return _Hits(frozenset(look.found), frozenset(look.unknown), work)
 
-    def _scan_piece(self, piece: bytes, found: set[str], unknown: set[str]) -> None:
+    def _scan_piece(self, piece: bytes, look: _Look) -> None:
         matched = self._set.Match(piece)
         everything = len(self._rules)
         if not matched or everything not in matched:
-            unknown |= self.types
+            look.unknown |= self.types
             return
         if len(matched) == 1:
             return
         for at in matched:
-            if at == everything or self._rules[at].kind in found:
+            if at == everything or self._rules[at].kind in look.found:
                 continue
             try:
-                is_hit = self._confirm(at, self._rules[at], piece)
+                is_hit = self._confirm(at, self._rules[at], piece, look)
             except Exception:  # fail closed: this detector's types are unknown
                 is_hit = None
             if is_hit:
-                found.add(self._rules[at].kind)
+                look.found.add(self._rules[at].kind)
             elif is_hit is None:
-                unknown.add(self._rules[at].kind)
+                look.unknown.add(self._rules[at].kind)
 
-    def _confirm(self, at: int, rule: Rule, text: bytes) -> bool | None:
+    def _confirm(self, at: int, rule: Rule, text: bytes, look: _Look) -> bool | None:
         """Whether a candidate passes; None if there are too many to look at."""
         if rule.check is None:
             return True
+        if look.left <= 0:
+            return None
         pattern = self._patterns[at]
         has_group = pattern.groups > 0
-        for number, match in enumerate(pattern.finditer(text)):
-            if number >= CANDIDATES_MAX:
-                return None
+        for match in pattern.finditer(text):
             whole = _read(text, match.span(0))
+            look.left -= CANDIDATE_WORK + len(whole)
+            if look.left <= 0:
+                return None
             value = _read(text, match.span(pattern.groups)) if has_group else whole
             if rule.check(whole, value):
                 return True

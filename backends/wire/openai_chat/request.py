@@ -8,7 +8,7 @@ travels is also looked at. The client's own bytes are kept for pass-through.
 import binascii
 import re
 from collections.abc import Mapping, Sequence
-from typing import get_args
+from typing import cast, get_args
 
 import msgspec
 
@@ -49,10 +49,15 @@ from backends.wire.prompt import (
 )
 
 MESSAGES_MAX = 4096
+TOOLS_MAX = 1024
+PARTS_MAX = 16_384
+"""Content parts and tool calls of all messages together."""
+MEMBERS_MAX = 256
 CHOICES_MAX = 128
 STOPS_MAX = 4
 TOKENS_MAX = 2**31 - 1
-"""Stops and choices as OpenAI limits them (API reference, 2026-08); messages and tokens only bounded."""
+"""Stops and choices as OpenAI limits them (API reference, 2026-08); the others only bounded, so that no request
+keeps the gateway busy for seconds."""
 
 _DECODER = msgspec.json.Decoder(SaidRequest)
 SUCCESSORS: Mapping[str, str] = {"functions": "tools", "function_call": "tool_choice"}
@@ -94,6 +99,7 @@ _DATA_URL = re.compile(
 def parse_request(raw: bytes) -> Prompt:
     """The prompt in ``raw``. Raises ``WireError`` with the path of what is wrong."""
     tree = read_object(raw)
+    _refuse_crowds(tree)
     for name, successor in SUCCESSORS.items():
         if tree.get(name) is not None:
             message = f"`{name}` is no longer taken: send `{successor}`"
@@ -164,8 +170,6 @@ def _check(said: SaidRequest) -> None:
     if not said.messages:
         message = "`messages` must not be empty"
         raise invalid_request(message, param="messages", code="empty_array")
-    if len(said.messages) > MESSAGES_MAX:
-        raise _too_many("messages", MESSAGES_MAX)
     if isinstance(said.stop, list) and len(said.stop) > STOPS_MAX:
         raise _too_many("stop", STOPS_MAX)
     _check_range("max_tokens", said.max_tokens, 1, TOKENS_MAX)
@@ -175,6 +179,30 @@ def _check(said: SaidRequest) -> None:
     _check_range("top_p", said.top_p, 0, 1)
     _check_range("presence_penalty", said.presence_penalty, -2, 2)
     _check_range("frequency_penalty", said.frequency_penalty, -2, 2)
+
+
+def _refuse_crowds(tree: Mapping[str, object]) -> None:
+    """Before anything is made of them."""
+    if len(tree) > MEMBERS_MAX:
+        raise invalid_request(f"the body may hold at most {MEMBERS_MAX} members")
+    tools, messages = tree.get("tools"), tree.get("messages")
+    if isinstance(tools, list) and len(cast("list[object]", tools)) > TOOLS_MAX:
+        raise _too_many("tools", TOOLS_MAX)
+    if not isinstance(messages, list):
+        return
+    said = cast("list[object]", messages)
+    if len(said) > MESSAGES_MAX:
+        raise _too_many("messages", MESSAGES_MAX)
+    parts = 0
+    for message in said:
+        if isinstance(message, dict):
+            members = cast("dict[str, object]", message)
+            for crowd in (members.get("content"), members.get("tool_calls")):
+                if isinstance(crowd, list):
+                    parts += len(cast("list[object]", crowd))
+    if parts > PARTS_MAX:
+        words = f"`messages` may hold at most {PARTS_MAX} parts and tool calls"
+        raise invalid_request(words, param="messages", code="array_above_max_length")
 
 
 def _too_many(name: str, count: int) -> WireError:

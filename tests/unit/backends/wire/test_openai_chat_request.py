@@ -301,3 +301,37 @@ def test_both_readers_say_the_same(members: dict[str, Any]) -> None:
 
 def _known(read: Prompt | Failure) -> object:
     return read if isinstance(read, Failure) else msgspec.structs.replace(read, raw=b"")
+
+
+MANY = {"type": "text", "text": "a"}
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
+
+
+@pytest.mark.parametrize(
+    ("members", "param"),
+    [
+        ({"messages": [USER] * 4097}, "messages"),
+        ({"messages": [{"role": "user", "content": [MANY] * 16_385}]}, "messages"),
+        ({"messages": [{"role": "assistant", "tool_calls": [CALL] * 8193}] * 2}, "messages"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}] * 1025}, "tools"),
+        ({f"odd{at}": 1 for at in range(300)}, None),
+    ],
+    ids=["messages", "parts", "calls", "tools", "members"],
+)
+def test_crowds_are_refused(members: dict[str, Any], param: str | None) -> None:
+    """Millions of small things cost seconds, for which no budget pays; a full measure of each is taken."""
+    said = parse_or_refuse(json.dumps(body(**members)).encode())
+    assert isinstance(said, Failure)
+    assert (said.kind, said.param) == ("invalid_request", param)
+    assert "at most" in said.message
+
+
+def test_full_measure_is_taken() -> None:
+    """At the bounds themselves."""
+    full = body(
+        messages=[{"role": "user", "content": [MANY] * 4}] * 4096,
+        tools=[{"type": "function", "function": {"name": f"f{at}"}} for at in range(1024)],
+    )
+    prompt = parse_or_refuse(json.dumps(full).encode())
+    assert isinstance(prompt, Prompt)
+    assert (len(prompt.messages), len(prompt.tools)) == (4096, 1024)

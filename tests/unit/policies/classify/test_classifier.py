@@ -7,11 +7,13 @@ from hypothesis import strategies as st
 from policies.classify import Classifier
 from policies.classify.classifier import (
     AUTOMATON_BYTES_MAX,
-    CANDIDATES_MAX,
+    CANDIDATE_WORK,
     MEMO_ENTRIES_MAX,
     OVERLAP_BYTES,
     PIECE_BYTES,
     RULES,
+    SCAN_WORK_MAX,
+    TEXT_WORK_MAX,
 )
 from policies.classify.rules import Rule
 from policies.facts import Detection, Segment
@@ -56,9 +58,44 @@ def test_broken_set_makes_everything_unknown(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_too_many_candidates_are_unknown() -> None:
     """The work on one text is bounded, and what was not looked at is not known."""
+    looked: list[str] = []
+
+    def refuse_all(whole: str, value: str) -> bool:
+        looked.append(whole + value)
+        return False
+
+    rules = [Rule("a", "n", refuse_all), Rule("b", "needle")]
+    fitting = TEXT_WORK_MAX // (CANDIDATE_WORK + 1)
+    few = Classifier(rules)
+    # Borders of pieces are looked at twice, which costs a sixteenth.
+    assert scan("n" * (fitting * 9 // 10), few).unknown == frozenset()
+    assert scan("n" * (fitting * 11 // 10), few).unknown == {"a"}
+    assert len(looked) <= 2 * fitting
+    # What needs no closer look is still seen behind it.
+    assert scan("n" * 2 * fitting + "needle", Classifier(rules)).found == {"b"}
+
+
+def test_work_of_a_whole_request_is_bounded() -> None:
+    """Many texts that each cost much: the last ones are unknown, and known when they come again alone."""
     rules = [Rule("a", "n", lambda whole, value: False)]
-    assert scan("n" * CANDIDATES_MAX, Classifier(rules)).unknown == frozenset()
-    assert scan("n" * (CANDIDATES_MAX + 1), Classifier(rules)).unknown == {"a"}
+    classifier = Classifier(rules)
+    dear = TEXT_WORK_MAX // (CANDIDATE_WORK + 1) * 9 // 10
+    count = SCAN_WORK_MAX // TEXT_WORK_MAX + 3
+    segments = [Segment("user", "text", "n" * (dear - at)) for at in range(count)]
+    first = classifier.scan(segments)
+    assert first.unknown == {"a"}
+    assert classifier.scan(segments[-1:]).unknown == frozenset()
+    # The others are in the memory and cost nothing.
+    assert classifier.scan(segments).unknown == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [("4111 1111 1111 1112 ", "pii.card"), ("password = ", "secret.password"), ("4", "pii.card")],
+)
+def test_hostile_text_is_not_looked_at_to_its_end(text: str, kind: str) -> None:
+    """Megabytes of what looks like something, seconds of work without the bound: unknown instead."""
+    assert kind in scan(text * (3_000_000 // len(text)), Classifier()).unknown
 
 
 def test_all_shipped_rules_fit_the_automaton() -> None:
