@@ -14,8 +14,8 @@ HTTP is spoken stands in :mod:`backends.http1`.
 
 import asyncio
 import socket
-import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -28,6 +28,7 @@ from backends.http1 import (
     ConnectTimedOut,
     Headers,
     HeadLimits,
+    Inflater,
     Origin,
     Pool,
     find_place,
@@ -39,8 +40,6 @@ from backends.wire.verdict import Verdict
 
 _PROBE_BYTES_MAX: Final = 4 * 1024 * 1024
 _KNOWN_MAX: Final = 4096
-_INFLATED_BYTES: Final = 256 * 1024
-"""What a compressed answer may become at once; the rest waits until it is asked for."""
 
 
 class PermitBreach(RuntimeError):
@@ -144,7 +143,7 @@ class Upstream:
                     self._inflater.finish()
                     return b""
                 self._inflater.feed(raw)
-        except zlib.error as error:
+        except AnswerBroken as error:
             self.abort()
             raise _failed("the provider's answer cannot be read", error, self.status) from error
         return plain
@@ -211,49 +210,17 @@ class Upstream:
             self._timer = None
 
 
-class _Inflater:
-    """Undoes gzip and deflate, a bounded piece at a time. Raises ``zlib.error``."""
-
-    def __init__(self) -> None:
-        self._raw = b""
-        self._has_more = False
-        self._work = zlib.decompressobj(
-            zlib.MAX_WBITS | 32
-        )  # of both, whichever the first bytes say
-
-    def feed(self, raw: bytes) -> None:
-        """More of the compressed bytes."""
-        self._raw += raw
-
-    def take(self) -> bytes:
-        """What comes of them, at most ``_INFLATED_BYTES``; ``b""`` if more has to come first."""
-        while self._raw or self._has_more:
-            if self._work.eof:
-                raise zlib.error("bytes after the end")
-            plain = self._work.decompress(self._raw, _INFLATED_BYTES)
-            self._raw = self._work.unconsumed_tail or self._work.unused_data
-            self._has_more = len(plain) == _INFLATED_BYTES and not self._work.eof
-            if plain:
-                return plain
-        return b""
-
-    def finish(self) -> None:
-        """The answer is at its end, and has to be at its own."""
-        if not self._work.eof:
-            raise zlib.error("cut")
-
-
-def _find_inflater(upstream: "Upstream") -> _Inflater | None:
+def _find_inflater(upstream: "Upstream") -> Inflater | None:
     if not upstream.is_encoded:
         return None
     encoding = upstream.headers["content-encoding"].lower()
     if encoding in ("", "identity"):
         return None
-    if encoding in ("gzip", "x-gzip", "deflate"):
-        return _Inflater()
-    upstream.abort()
-    words = "the provider's answer is compressed in a way that nobody asked for"
-    raise _failed(words, None, upstream.status)
+    try:
+        return Inflater(encoding.encode("latin-1"))
+    except AnswerBroken as error:
+        upstream.abort()
+        raise _failed("the provider's answer cannot be read", error, upstream.status) from error
 
 
 class _Route(msgspec.Struct, frozen=True):
@@ -289,7 +256,11 @@ class Transport:
         if outbound.body is not verdict.body or type(outbound.body) is not bytes:
             raise PermitBreach("the body is not the one that was permitted")
         route = self._find_route("POST", outbound.url, outbound.headers, endpoint)
-        first_byte_at = min(deadline, self._loop.time() + endpoint.timeout_seconds)
+        now = self._loop.time()
+        if now >= deadline:
+            words = "the time for the request was over before the provider was asked"
+            raise _timed_out(words, None, may_have_spent=False)
+        first_byte_at = min(deadline, now + endpoint.timeout_seconds)
         connection = await self._exchange(route, outbound.body, endpoint, first_byte_at)
         if connection.status < 200 or 300 <= connection.status < 400:
             connection.abort()
@@ -327,18 +298,30 @@ class Transport:
         self, route: _Route, body: bytes | None, endpoint: Endpoint, first_byte_at: float
     ) -> Connection:
         """A connection with the head of an answer."""
-        connection = self._pool.find(route.origin)
-        if connection is None:
-            until = min(first_byte_at, self._loop.time() + endpoint.connect_timeout_seconds)
-            try:
-                connection = await self._pool.take(route.origin, until)
-            except ConnectTimedOut as error:
-                raise _timed_out(
-                    "the provider could not be reached in time", None, may_have_spent=False
-                ) from error
-            except ConnectFailed as error:
-                words = "the provider could not be reached"
-                raise _failed(words, error.__cause__, None, may_have_spent=False) from error
+        rested = self._pool.find(route.origin)
+        if rested is not None and body is None:
+            # A question without a body may be asked twice: the host may just be closing this one.
+            with suppress(TransportError):
+                return await self._ask(rested, route, body, first_byte_at)
+            rested = None
+        connection = rested or await self._connect(route, endpoint, first_byte_at)
+        return await self._ask(connection, route, body, first_byte_at)
+
+    async def _connect(self, route: _Route, endpoint: Endpoint, first_byte_at: float) -> Connection:
+        until = min(first_byte_at, self._loop.time() + endpoint.connect_timeout_seconds)
+        try:
+            return await self._pool.take(route.origin, until)
+        except ConnectTimedOut as error:
+            raise _timed_out(
+                "the provider could not be reached in time", None, may_have_spent=False
+            ) from error
+        except ConnectFailed as error:
+            words = "the provider could not be reached"
+            raise _failed(words, error.__cause__, None, may_have_spent=False) from error
+
+    async def _ask(
+        self, connection: Connection, route: _Route, body: bytes | None, first_byte_at: float
+    ) -> Connection:
         timer = self._loop.call_at(first_byte_at, connection.abort)
         try:
             await connection.exchange(route.head, body)

@@ -84,6 +84,7 @@ class Attempts:
         )
         self._urls: list[str] = []
         self.kept_chunks: list[bytes] | None = None
+        self._kept_bytes = 0
 
     async def run(self) -> Failure | None:
         """Try the decided targets in order; None when the client has its answer (or its error event).
@@ -199,6 +200,7 @@ class Attempts:
         leg.row.reservation_id = self._hold.reservation_label
         services.journal.begin(request_row(case, self._ending, 0.0, is_open=True))
         services.journal.intend(leg.row)
+        self._hold.begin_call()
         self._ending.attempts += 1
         self._ending.target = leg.target.name
         upstream: Upstream | None = None
@@ -320,7 +322,6 @@ class Attempts:
         """Price, journal, free the reservation: once a leg, in this order."""
         if leg.is_settled:
             return
-        leg.is_settled = True
         services, row, outcome = self._services, leg.row, leg.outcome
         cost = self._cost(leg, usage, state)
         row.state = state
@@ -335,6 +336,7 @@ class Attempts:
             row.failure = failure.kind
             row.upstream_status = failure.upstream_status
         services.journal.settle(row)
+        leg.is_settled = True
         self._ending.cost_nanousd += cost
         self._ending.dropped = row.dropped
         services.metrics.count_attempt(
@@ -402,8 +404,12 @@ class Attempts:
             health.record_failure(leg.target.name, failure, now, began)
 
     def _keep(self, out: bytes) -> None:
-        if self.kept_chunks is not None and out:
-            self.kept_chunks.append(out)
+        if self.kept_chunks is None or not out:
+            return
+        self._kept_bytes += len(out)
+        self.kept_chunks.append(out)
+        if self._kept_bytes > self._services.settings.cache_entry_bytes_max:
+            self.kept_chunks = None  # Too long to be kept, so nothing of it is.
 
     def _headers(self, leg: Leg, content_type: bytes) -> list[Header]:
         case = self._case

@@ -35,6 +35,8 @@ from policies.decide import decide
 from policies.facts import DataClass, Decision, Detection, Facts, Segment
 
 RETRY_SECONDS = 5.0
+SHOWN_MAX = 5
+"""Targets, or reasons, that an error tells of."""
 CACHE_MODES = (b"on", b"off", b"refresh")
 
 
@@ -184,10 +186,11 @@ def nobody_left(decision: Decision) -> Failure:
     """
     struck = decision.struck
     if any(one.by == "health" for one in struck):
-        names = ", ".join(f"`{one.target}` ({one.reason})" for one in struck if one.by == "health")
+        ill = [f"`{one.target}` ({one.reason})" for one in struck if one.by == "health"]
+        more = f" and {len(ill) - SHOWN_MAX} more" if len(ill) > SHOWN_MAX else ""
         return Failure(
             "overloaded",
-            f"no allowed target is healthy: {names}; try again later",
+            f"no allowed target is healthy: {', '.join(ill[:SHOWN_MAX])}{more}; try again later",
             retry_after_seconds=RETRY_SECONDS,
         )
     if decision.unknown_labels and any(one.by == "constraint" for one in struck):
@@ -207,7 +210,7 @@ def nobody_left(decision: Decision) -> Failure:
     reasons = dict.fromkeys(
         f"`{one.constraint}`: {one.reason}" if one.constraint else one.reason for one in struck
     )
-    causes = "; ".join(list(reasons)[:5]) or "the catalogue holds no target for it"
+    causes = "; ".join(list(reasons)[:SHOWN_MAX]) or "the catalogue holds no target for it"
     if decision.labels:
         causes += f" (labels: {', '.join(sorted(decision.labels))})"
     return Failure("no_target", f"no target may take this request: {causes}", code="no_target")

@@ -4,6 +4,7 @@ Promises: every text of the prompt becomes a segment (messages, names, ids, tool
 schemas, and members nobody modelled with their names), so that what is sent has been looked at.
 """
 
+import re
 from collections.abc import Sequence
 
 from backends.target import Target
@@ -75,24 +76,16 @@ def _as_text(raw: bytes) -> str:
 
 def unescape_json(text: str) -> str:
     """``text`` with JSON string escapes replaced by what they stand for; never raises."""
-    out: list[str] = []
-    at = 0
-    simple = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", '"': '"', "/": "/", "\\": "\\"}
-    while (found := text.find("\\", at)) >= 0 and found + 1 < len(text):
-        out.append(text[at:found])
-        mark = text[found + 1]
-        if mark == "u" and _is_hex(text[found + 2 : found + 6]):
-            out.append(chr(int(text[found + 2 : found + 6], 16)))
-            at = found + 6
-        else:
-            out.append(simple.get(mark, mark))
-            at = found + 2
-    out.append(text[at:])
-    return "".join(out)
+    return _ESCAPE.sub(_unescape, text)
 
 
-def _is_hex(digits: str) -> bool:
-    return len(digits) == 4 and all(digit in "0123456789abcdefABCDEF" for digit in digits)
+_ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|(.))", re.DOTALL)
+_SIMPLE = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
+
+
+def _unescape(found: re.Match[str]) -> str:
+    code, mark = found.groups()
+    return chr(int(code, 16)) if code else _SIMPLE.get(mark, mark)
 
 
 def _part_segments(message: Message, part: Part, found: list[Segment]) -> None:

@@ -119,7 +119,7 @@ class Pipeline:
             ending.state, ending.failure = "failed", self._bug(case.request_id, error)
         finally:
             services.metrics.in_flight.dec()
-            await hold.settle(0)
+            await hold.give_back()
 
     async def _admit(self, case: Case, reply: Reply, ending: Ending, hold: Hold) -> bool:
         """One round trip for limits, budgets and cache; True if the cache answered the request."""
@@ -153,7 +153,7 @@ class Pipeline:
         entry = self._services.sealer.open(
             principal.organisation_id, case.cache_key, granted.cached
         )
-        if entry is None or (case.is_strict and entry.dropped):
+        if entry is None or not _is_for(case, entry):
             await hold.ensure(case, 0)
             return False
         ending.state, ending.cache, ending.target = "cached", "hit", entry.target
@@ -271,6 +271,14 @@ def accept(arrival: Arrival) -> None:
             f"content encoding `{encoding[:40].decode('latin-1')}` is not taken; send the body plain",
             code="unsupported_media_type",
         )
+
+
+def _is_for(case: Case, entry: CacheEntry) -> bool:
+    """Whether this request could have got the answer: another of the organisation may have been allowed
+    a target that this one is not, and a strict one takes nothing that came of a loss."""
+    if case.is_strict and entry.dropped:
+        return False
+    return any(kept.target == entry.target for kept in case.decision.kept)
 
 
 def _unavailable(down: AdmissionDown | JournalDown) -> Failure:

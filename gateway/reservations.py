@@ -3,7 +3,15 @@
 import asyncio
 
 from backends.wire.failure import Failure
-from gateway.admission import Admission, AdmissionDown, Ask, Denied, Grant, Reservation
+from gateway.admission import (
+    Admission,
+    AdmissionDown,
+    AdmissionRefused,
+    Ask,
+    Denied,
+    Grant,
+    Reservation,
+)
 from gateway.case import Case
 from gateway.errors import Refused
 
@@ -45,6 +53,8 @@ class Settler:
             for request_id, (reservation, spent) in list(self._unsettled.items()):
                 try:
                     await self._admission.settle(reservation, spent)
+                except AdmissionRefused:
+                    continue  # This one alone: the others' money is freed all the same.
                 except AdmissionDown:
                     break
                 self._unsettled.pop(request_id, None)
@@ -69,10 +79,11 @@ class Settler:
 class Hold:
     """The reservation of one request's present leg."""
 
-    __slots__ = ("_reservation", "_settler")
+    __slots__ = ("_is_calling", "_reservation", "_settler")
 
     def __init__(self, settler: Settler) -> None:
         self._settler = settler
+        self._is_calling = False
         self._reservation: Reservation | None = None
 
     @property
@@ -103,8 +114,18 @@ class Hold:
             raise Refused(denied_failure(granted))
         self._reservation = granted.reservation
 
+    def begin_call(self) -> None:
+        """A call is about to leave under this hold."""
+        self._is_calling = True
+
+    async def give_back(self) -> None:
+        """The request is over. A call that nobody settled may have cost all that was held for it."""
+        held = self._reservation.amount_nanousd if self._reservation is not None else 0
+        await self.settle(held if self._is_calling else 0)
+
     async def settle(self, spent_nanousd: int) -> None:
         """Book ``spent_nanousd`` and free the rest; without a reservation nothing happens."""
+        self._is_calling = False
         reservation, self._reservation = self._reservation, None
         if reservation is not None:
             await self._settler.settle(reservation, spent_nanousd)

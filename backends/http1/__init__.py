@@ -6,6 +6,7 @@ gateway's work. The grammar is llhttp's (``httptools``), racing of addresses ``a
 
 from backends.http1.connection import AnswerBroken, Connection, HeadLimits
 from backends.http1.head import Headers, Origin, Place, find_place, render_head
+from backends.http1.inflate import Inflater
 from backends.http1.pool import ConnectFailed, ConnectTimedOut, Pool
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Connection",
     "HeadLimits",
     "Headers",
+    "Inflater",
     "Origin",
     "Place",
     "Pool",

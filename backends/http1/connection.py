@@ -18,6 +18,7 @@ HIGH_WATER_BYTES: Final = 256 * 1024
 _SLICE_BYTES: Final = 256 * 1024
 """Larger bodies are written in slices, so that a slow host holds back the writer."""
 _INTERIM_MAX: Final = 8
+_FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 _UNREAD_MAX: Final = 256 * 1024
 """Bytes in a row that are neither head nor body: an endless line, chunk extension or trailer."""
 
@@ -276,14 +277,20 @@ class Connection(asyncio.Protocol):
             return
         self._unread = 0
         self.status = self._parser.get_status_code()
-        if self._parser.get_http_version() not in ("1.1", "1.0"):
+        version = self._parser.get_http_version()
+        if version not in ("1.1", "1.0"):
             raise ValueError("another HTTP")
         if self.status < 200:
             return
-        names = {name.lower() for name, _value in self._headers}
-        self._has_length = bool(
-            names & {b"content-length", b"transfer-encoding"}
-        ) or self.status in (204, 304)
+        framing = [
+            (name.lower(), value) for name, value in self._headers if name.lower() in _FRAMING
+        ]
+        encodings = [value.lower() for name, value in framing if name == b"transfer-encoding"]
+        if encodings and (encodings != [b"chunked"] or version == "1.0"):
+            raise ValueError("an encoding of the transfer that is not just chunked")
+        self._has_length = bool(framing) or self.status in (204, 304)
+        if version == "1.0":
+            self.is_fit = False  # What keeps such a connection open was never agreed on.
         self._is_head_in = True
 
     def on_body(self, body: bytes) -> None:

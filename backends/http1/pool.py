@@ -9,7 +9,8 @@ import functools
 import socket
 import ssl
 from collections import deque
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 import aiohappyeyeballs
 
@@ -21,6 +22,27 @@ KEEP_ALIVE_SECONDS: Final = 15.0
 more). Shorter limits at the host (uvicorn: 5 s) show as a close that is noticed before reuse."""
 _NEXT_ADDRESS_SECONDS: Final = 0.25
 """Before the next address of a name is tried beside the first: RFC 8305, section 5."""
+
+
+NAME_SECONDS: Final = 60.0
+"""For so long a name's addresses are taken for its own."""
+_FRESH_NAME_SECONDS: Final = 0.5
+"""The wait for new addresses where old ones are known."""
+_OLD_NAME_SECONDS: Final = 5.0
+"""Before new ones are asked for again."""
+_NAMES_MAX: Final = 4096
+
+
+_Found = Sequence[
+    tuple[Any, Any, int, str, tuple[Any, ...]]
+]  # getaddrinfo's, handed on as they are
+
+
+class _Addresses(NamedTuple):
+    """``until``: in the loop's time."""
+
+    found: _Found
+    until: float
 
 
 class ConnectFailed(ConnectionError):
@@ -45,6 +67,8 @@ class Pool:
         self._tls: ssl.SSLContext | None = None
         self._sweep: asyncio.TimerHandle | None = None
         self._all_closed: asyncio.Future[None] | None = None
+        self._is_closed = False
+        self._addresses: dict[Origin, _Addresses] = {}
 
     def find(self, origin: Origin) -> Connection | None:
         """A connection to ``origin`` that rests, if one is usable."""
@@ -90,7 +114,8 @@ class Pool:
             self._tell_waiting()
 
     async def close(self) -> None:
-        """Close every connection, and wait until all are."""
+        """Close every connection, and wait until all are; no new one is made from here on."""
+        self._is_closed = True
         if self._sweep is not None:
             self._sweep.cancel()
         self._resting.clear()
@@ -101,12 +126,16 @@ class Pool:
             await self._all_closed
 
     async def _connect(self, origin: Origin) -> Connection:
-        addresses = await self._loop.getaddrinfo(
-            origin.host, origin.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
-        )
-        reached = await aiohappyeyeballs.start_connection(
-            addresses, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS, interleave=1, loop=self._loop
-        )
+        if self._is_closed:
+            raise ConnectionError("the pool is closed")
+        addresses = await self._look_up(origin)
+        try:
+            reached = await aiohappyeyeballs.start_connection(
+                addresses, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS, interleave=1, loop=self._loop
+            )
+        except OSError:
+            self._addresses.pop(origin, None)  # They may live elsewhere now.
+            raise
         try:
             if origin.is_tls and self._tls is None:
                 self._tls = await asyncio.to_thread(_make_tls)  # reads a few hundred certificates
@@ -123,6 +152,28 @@ class Pool:
         if not connection.is_lost:
             self._open.add(connection)
         return connection
+
+    async def _look_up(self, origin: Origin) -> _Found:
+        """The addresses of a name. Old ones are used for as long as new ones cannot be had: name servers that
+        are away, or threads that wait for them, take no provider along."""
+        known, now = self._addresses.get(origin), self._loop.time()
+        if known is not None and now < known.until:
+            return known.found
+        asking = self._loop.getaddrinfo(
+            origin.host, origin.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+        )
+        try:
+            async with asyncio.timeout(None if known is None else _FRESH_NAME_SECONDS):
+                found: _Found = await asking
+            until = self._loop.time() + NAME_SECONDS
+        except (OSError, TimeoutError):
+            if known is None:
+                raise
+            found, until = known.found, now + _OLD_NAME_SECONDS
+        if len(self._addresses) >= _NAMES_MAX:
+            self._addresses.clear()
+        self._addresses[origin] = _Addresses(found, until)
+        return found
 
     async def _wait_for_room(self, origin: Origin) -> None:
         """Room comes when an exchange ends, or a connection does: one that rests for another host is ended."""
@@ -169,6 +220,9 @@ class Pool:
 
 def _make_tls() -> ssl.SSLContext:
     """Verifies names and certificates against the system's authorities."""
-    context = ssl.create_default_context()
+    # Not the usual default context: that one writes every session's secrets into a file if the environment
+    # names one (SSLKEYLOGFILE).
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_default_certs()
     context.set_alpn_protocols(["http/1.1"])
     return context

@@ -9,6 +9,7 @@ from gateway.admission.memory import MemoryAdmission
 from gateway.admission.seam import (
     Admission,
     AdmissionDown,
+    AdmissionRefused,
     Ask,
     Denied,
     Grant,
@@ -23,6 +24,7 @@ from gateway.admission.seam import (
 __all__ = [
     "Admission",
     "AdmissionDown",
+    "AdmissionRefused",
     "Ask",
     "Denied",
     "Grant",

@@ -64,7 +64,8 @@ class MemoryAdmission:
     def _count(self, ask: Ask, limit: int) -> Denied | None:
         window, left = rate_window(ask.rate_scope, ask.now)
         minute = int(ask.now // 60)
-        if minute != self._rate_minute:
+        # A request that took long to arrive counts in its own minute, and ends no later one.
+        if minute > self._rate_minute:
             self._rates.clear()
             self._rate_minute = minute
         count = self._rates.get(window, 0)

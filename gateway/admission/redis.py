@@ -18,10 +18,11 @@ from typing import Protocol, cast
 import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as ConnectionLost
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from gateway.admission.seam import (
     AdmissionDown,
+    AdmissionRefused,
     Ask,
     Denied,
     Grant,
@@ -201,6 +202,8 @@ class RedisAdmission:
             except ConnectionLost:
                 await self._client.connection_pool.disconnect(inuse_connections=False)
                 reply = await script(keys, args)
+        except ResponseError as error:
+            raise AdmissionRefused(type(error).__name__) from error
         except (RedisError, OSError) as error:
             raise AdmissionDown(type(error).__name__) from error
         return cast("list[object]", reply) if isinstance(reply, list) else [reply]

@@ -17,7 +17,8 @@ if #held == 0 then
   return 2
 end
 for i = 1, #held, 2 do
-  redis.call('HINCRBY', held[i], 'reserved', '-' .. held[i + 1])
+  -- '-0' is no number to HINCRBY.
+  if held[i + 1] ~= '0' then redis.call('HINCRBY', held[i], 'reserved', '-' .. held[i + 1]) end
   redis.call('HINCRBY', held[i], 'spent', ARGV[1])
 end
 redis.call('DEL', KEYS[1])

@@ -95,6 +95,12 @@ class Identity:
             task = asyncio.create_task(self._load(digest, now))
             self._loading[digest] = task
             task.add_done_callback(lambda done: self._forget(digest, done))
+        known = self._known.get(digest)
+        is_out = now - self._outage_at <= LOAD_SECONDS_MAX + OUTAGE_SECONDS
+        if is_out and known is not None and now - known[1] <= GRACE_SECONDS:
+            return known[
+                0
+            ]  # SQL hung a moment ago: it is being asked again, and nobody waits for it.
         return await asyncio.shield(task)
 
     def _forget(self, digest: bytes, done: "asyncio.Task[Principal | None]") -> None:
@@ -103,15 +109,19 @@ class Identity:
             done.exception()  # taken, also when all who waited have gone
 
     async def _load(self, digest: bytes, now: float) -> Principal | None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         try:
             async with asyncio.timeout(LOAD_SECONDS_MAX):
                 principal = await self._read(digest)
         except (SQLAlchemyError, OSError) as error:
-            self._outage_at = now
+            # The look itself may have taken seconds: the outage is known from its end on.
+            self._outage_at = now + loop.time() - started
             known = self._known.get(digest)
             if known is not None and now - known[1] <= GRACE_SECONDS:
                 return known[0]
             raise IdentityDown(type(error).__name__) from error
+        self._outage_at = float("-inf")
         if principal is None:
             self._known.pop(digest, None)
             _keep(self._unknown, digest, now, self._unknown_max)

@@ -41,12 +41,21 @@ _ALWAYS = r"\A"
 class _Hits:
     """The types found in one text and the types whose detectors broke on it."""
 
-    __slots__ = ("found", "unknown", "work")
+    __slots__ = ("found", "is_sound", "unknown", "work")
 
-    def __init__(self, found: frozenset[str], unknown: frozenset[str], work: int = 0) -> None:
+    def __init__(
+        self,
+        found: frozenset[str],
+        unknown: frozenset[str],
+        work: int = 0,
+        *,
+        is_sound: bool = True,
+    ) -> None:
         self.found = found
         self.unknown = unknown
         self.work = work
+        self.is_sound = is_sound
+        """Whether nothing broke: what did may be whole at the next look."""
 
 
 _NOTHING = _Hits(frozenset(), frozenset())
@@ -55,9 +64,10 @@ _NOTHING = _Hits(frozenset(), frozenset())
 class _Look:
     """A look at one text: what it brought to light, and what it may still cost."""
 
-    __slots__ = ("found", "left", "unknown")
+    __slots__ = ("found", "is_sound", "left", "unknown")
 
     def __init__(self) -> None:
+        self.is_sound = True
         self.found: set[str] = set()
         self.unknown: set[str] = set()
         self.left = TEXT_WORK_MAX
@@ -110,6 +120,8 @@ class Classifier:
         if not may_scan:
             return _Hits(frozenset(), self.types)
         hits = self._scan(text, raw)
+        if not hits.is_sound:
+            return hits
         # Its work is done once: who finds it in the memo pays nothing.
         self._memo[digest] = _Hits(hits.found, hits.unknown) if hits.work else hits
         if len(self._memo) > MEMO_ENTRIES_MAX:
@@ -123,17 +135,19 @@ class Classifier:
             for piece in _pieces(folded):
                 self._scan_piece(piece, look)
         except Exception:  # fail closed: whatever broke, nobody has looked at this text
-            return _Hits(frozenset(look.found), self.types, TEXT_WORK_MAX - look.left)
+            work = TEXT_WORK_MAX - look.left
+            return _Hits(frozenset(look.found), self.types, work, is_sound=False)
         if look.left == TEXT_WORK_MAX and not look.found and not look.unknown:
             return _NOTHING
         work = TEXT_WORK_MAX - look.left
-        return _Hits(frozenset(look.found), frozenset(look.unknown), work)
+        return _Hits(frozenset(look.found), frozenset(look.unknown), work, is_sound=look.is_sound)
 
     def _scan_piece(self, piece: bytes, look: _Look) -> None:
         matched = self._set.Match(piece)
         everything = len(self._rules)
         if not matched or everything not in matched:
             look.unknown |= self.types
+            look.is_sound = False
             return
         if len(matched) == 1:
             return
@@ -144,6 +158,7 @@ class Classifier:
                 is_hit = self._confirm(at, self._rules[at], piece, look)
             except Exception:  # fail closed: this detector's types are unknown
                 is_hit = None
+                look.is_sound = False
             if is_hit:
                 look.found.add(self._rules[at].kind)
             elif is_hit is None:

@@ -1,11 +1,14 @@
 """P1: prompts that must stay at home do not leave, whatever is up, down or broken."""
 
 import base64
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.gateway_process import Scene
-from tests.upstreams import chat_stream, plain
+from gateway.identity import NewKey
+from tests.gateway_process import Scene, running_gateway, two_sided, wait_for
+from tests.upstreams import chat_stream, plain, running_upstream
 
 CARD = "please charge 4111 1111 1111 1111 today"
 SECRET = "deploy with AKIAIOSFODNN7EXAMPLA please"
@@ -175,3 +178,22 @@ def test_no_prompt_text_in_sql(scene: Scene) -> None:
             assert "xyzzy-marker" not in str(row)
             assert "4111" not in str(row)
             assert "sk-test-outside" not in str(row)
+
+
+def test_cached_answer_is_for_those_who_could_have_got_it(tmp_path: Path) -> None:
+    """A team whose prompts stay at home gets nothing that another team fetched outside."""
+    document = tmp_path / "policy.yaml"
+    document.write_text(
+        "policy: by-team\nconstraints:\n  - name: at home\n    when: 'tenant.team == \"inner\"'\n"
+        "    require: 'target.boundary == \"self_hosted\"'\n    reason: its prompts stay\n"
+        "objective:\n  - maximize: quality\n"
+    )
+    with running_upstream() as outside, running_upstream() as home:
+        environ = two_sided(outside, home) | {"MOEGATE_POLICY": str(document)}
+        with running_gateway(tmp_path / "home", environ) as gateway:
+            inner = f"Bearer {gateway.make_key(NewKey('inner'))}"
+            said: dict[str, Any] = {"model": "auto:best", "temperature": 0}
+            wait_for(lambda: gateway.say(**said).headers["x-moegate-cache"] == "hit")
+            assert gateway.say(**said).headers["x-moegate-target"].startswith("openai/")
+            answer = gateway.say(**said, authorization=inner)
+            assert answer.headers["x-moegate-target"] == "sglang/home-model"

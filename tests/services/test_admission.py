@@ -22,6 +22,7 @@ from gateway.admission import (
 )
 from gateway.admission.redis import RedisAdmission
 from gateway.cache import MemoryStore
+from gateway.reservations import Settler
 
 NOW = 1_795_000_000.0
 TOTAL = Limit("key:k1", "total", 1000)
@@ -283,3 +284,59 @@ def test_settled_plus_reserved_never_passes_the_limit(steps: list[Step]) -> None
             assert spent + sum(one.amount_nanousd for one in open_ones) <= 1000
 
     asyncio.run(play())
+
+
+async def test_what_costs_nothing_is_settled(admission: Admission) -> None:
+    """A call to a target that is free holds nothing, and its end is booked like any other's."""
+    for request_id in ("r1", "r2"):
+        granted = await admission.admit(ask(request_id, 0, TOTAL, DAY))
+        assert isinstance(granted, Grant)
+        assert granted.reservation is not None
+        await admission.settle(granted.reservation, 0)
+    full = await admission.admit(ask("r3", 600, TOTAL, DAY))
+    assert isinstance(full, Grant)
+    assert full.reservation is not None
+    await admission.settle(full.reservation, 600)
+    assert isinstance(await admission.admit(ask("r4", 1, TOTAL, DAY)), Denied)
+
+
+async def test_request_from_the_minute_before_frees_no_rate(admission: Admission) -> None:
+    """One that took long to arrive counts in its own minute, and leaves the present one as it is."""
+    now = NOW - NOW % 60 + 60
+    for number in range(2):
+        assert isinstance(await admission.admit(ask(f"a{number}", 0, rpm=2, now=now)), Grant)
+    await admission.admit(ask("late", 0, rpm=2, now=now - 30))
+    assert isinstance(await admission.admit(ask("b", 0, rpm=2, now=now)), Denied)
+
+
+async def unreachable(reservation: Reservation, spent_nanousd: int) -> None:
+    raise AdmissionDown(f"{reservation.request_id} {spent_nanousd}")
+
+
+async def test_one_that_cannot_be_settled_holds_up_no_other(
+    redis_url: str, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A window that somebody broke in Redis: its own money stays held, the next key's is freed."""
+    client = Redis.from_url(redis_url)
+    await client.flushdb()
+    admission = RedisAdmission(client, books.seed, closed_seconds=0.02)
+    settler = Settler(admission)
+    other = Limit("key:k2", "total", 1000)
+    broken = await admission.admit(ask("r1", 10, TOTAL))
+    sound = await admission.admit(ask("r2", 1000, other))
+    assert isinstance(broken, Grant)
+    assert broken.reservation is not None
+    assert isinstance(sound, Grant)
+    assert sound.reservation is not None
+    (key,) = await client.keys("*key:k1|total*")
+    await client.set(key, "not a hash")
+    await settler.settle(broken.reservation, 1)
+    # As after an outage: both wait for the next try, the broken one first.
+    monkeypatch.setattr(admission, "settle", unreachable)
+    await settler.settle(sound.reservation, 0)
+    monkeypatch.undo()
+    async with asyncio.timeout(5):
+        while isinstance(await admission.admit(ask("r3", 1000, other)), Denied):
+            await asyncio.sleep(0.02)
+    await settler.close()
+    await admission.close()

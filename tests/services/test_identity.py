@@ -20,6 +20,7 @@ from gateway.identity import (
     create_key,
     ensure_admin,
     list_keys,
+    lookup,
     revoke_key,
 )
 from gateway.identity.lookup import (
@@ -225,3 +226,31 @@ async def test_budgets_that_cannot_hold_are_refused(engine: AsyncEngine, amount:
     )
     records = {record.key_id: record.budget_nanousd for record in await list_keys(engine)}
     assert records == {key_id: LIMIT_NANOUSD_MAX}
+
+
+async def test_sql_that_hangs_is_waited_for_once(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first to ask finds out; after that a known key goes on while SQL is asked behind it."""
+    token, _key_id = await create_key(engine, NewKey("T"), now=NOW)
+    identity = Identity(engine)
+    known = await identity.load(token.encode(), NOW)
+
+    comes_back = asyncio.Event()
+
+    async def hang(digest: bytes) -> None:
+        await comes_back.wait()
+
+    monkeypatch.setattr(identity, "_read", hang)
+    monkeypatch.setattr(lookup, "LOAD_SECONDS_MAX", 0.05)
+    later = NOW + FRESH_SECONDS + 1
+    assert await identity.load(token.encode(), later) is known
+    monkeypatch.setattr(lookup, "LOAD_SECONDS_MAX", 30.0)
+    later += OUTAGE_SECONDS + 1
+    assert identity.find(token.encode(), later) is Miss
+    async with asyncio.timeout(5):
+        assert await identity.load(token.encode(), later) is known
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await identity.load(b"a key that nobody knows yet", later)
+    comes_back.set()

@@ -181,6 +181,9 @@ def test_any_bytes_end(pieces: list[bytes], has_head: bool) -> None:
         b"HTTP/1.1 200 OK\r\nx: " + b"y" * 20_000 + b"\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n" + b"t: u\r\n" * 300 + b"\r\n",
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: xchunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked, identity\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
     ],
 )  # fmt: skip
 async def test_answers_that_can_be_read_in_two_ways_are_refused(raw: bytes) -> None:
@@ -211,6 +214,7 @@ async def test_endless_line_is_given_up(start: bytes) -> None:
         (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", True),
         (b"HTTP/1.1 204 No Content\r\n\r\n", True),
         (b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\n{}", False),
+        (b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\nconnection: keep-alive\r\n\r\n{}", False),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}", False),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", False),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{} and more", False),
@@ -452,12 +456,14 @@ async def test_tls_is_spoken_with_whom_the_system_trusts(
     """With a certificate that an authority of the system's vouches for, and over one connection again."""
     async with tls_host(tmp_path, "127.0.0.1") as (port, seen):
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "127.0.0.1.pem"))
+        monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "secrets"))
         origin = Origin("127.0.0.1", port, is_tls=True)
         first, got = await ask(connections, origin)
         connections.give_back(origin, first)
         second, again = await ask(connections, origin)
         assert (got, again, len(seen)) == (b"sealed", b"sealed", 2)
         assert second is first
+    assert not (tmp_path / "secrets").exists(), "secrets of sessions are nobody's"
 
 
 @pytest.mark.parametrize(("name", "is_trusted"), [("other.test", True), ("127.0.0.1", False)])
@@ -473,6 +479,39 @@ async def test_strangers_get_nothing(
             await connections.take(origin, asyncio.get_running_loop().time() + SOON)
         assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
         assert seen == []
+
+
+async def test_names_are_remembered_while_nobody_answers_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Name servers that go away, or hang, take no provider along: the last addresses are used."""
+    loop = asyncio.get_running_loop()
+    if type(loop).__module__.startswith("uvloop"):
+        pytest.skip("uvloop looks names up by itself, where no test can stand")
+    made = Pool(8, LIMITS)
+    asked = 0
+
+    async def hang_or_fail(*_args: object, **_more: object) -> object:
+        nonlocal asked
+        asked += 1
+        if asked % 2:
+            raise OSError("no name server")
+        await asyncio.Event().wait()
+        return None
+
+    monkeypatch.setattr(pool, "NAME_SECONDS", 0.0)
+    monkeypatch.setattr(pool, "_OLD_NAME_SECONDS", 0.0)
+    async with listening(reading(answer(b"a"))) as host:
+        origin = Origin("localhost", host.port, is_tls=False)
+        await ask(made, origin)
+        monkeypatch.setattr(loop, "getaddrinfo", hang_or_fail)
+        for _ in range(2):
+            assert (await ask(made, origin))[1] == b"a"
+        with pytest.raises(ConnectFailed):
+            await made.take(Origin("unknown.test", 1, is_tls=False), loop.time() + SOON)
+        await made.close()
+        with pytest.raises(ConnectFailed):
+            await made.take(origin, loop.time() + SOON)
 
 
 async def test_closing_ends_what_is_under_way() -> None:

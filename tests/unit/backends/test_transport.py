@@ -7,6 +7,7 @@ import socket
 import struct
 import time
 import traceback
+import zlib
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -534,3 +535,65 @@ async def test_close_drops_what_is_open() -> None:
         assert host.open == 1
         await transport.close()
         await wait_until(lambda: host.open == 0)
+
+
+async def test_probe_is_asked_again_where_the_host_just_hung_up(transport: Transport) -> None:
+    """A connection that ends as it is used says nothing of the host; a prompt would not be sent twice."""
+    answers = iter([answer(b"one"), saying_nothing, answer(b"two")])
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await next(answers)(reader, writer)
+
+    async with listening(talk) as host:
+        endpoint = make_endpoint(host.url)
+        assert await transport.get(endpoint, "/v1/models", 2.0) == (200, b"one")
+        assert await transport.get(endpoint, "/v1/models", 2.0) == (200, b"two")
+        assert host.connections == 2
+
+
+async def saying_nothing(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+async def test_time_that_is_over_sends_nothing(transport: Transport) -> None:
+    """A request whose deadline has passed is told so, and costs nothing."""
+    async with listening(plain()) as host:
+        with pytest.raises(TransportError) as caught:
+            await send(transport, host.url, deadline=-1.0)
+        failure = caught.value.failure
+        assert (failure.kind, failure.may_have_spent) == ("upstream_timeout", False)
+        assert host.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "plain_body"),
+    [
+        ("gzip", gzip.compress(b"one ") + gzip.compress(b"two"), b"one two"),
+        ("deflate", zlib.compress(b"whole"), b"whole"),
+        ("deflate", zlib.compress(b"raw")[2:-4], b"raw"),
+        ("gzip", b"", b""),
+    ],
+)
+async def test_compressions_that_hosts_use(
+    transport: Transport, encoding: str, body: bytes, plain_body: bytes
+) -> None:
+    """Members in a row, deflate with its header or without, and nothing at all."""
+    async with listening(plain(body, "200 OK", f"content-encoding: {encoding}")) as host:
+        assert await (await send(transport, host.url)).read(100) == plain_body
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("gzip", gzip.compress(b"cut")[:-3]),
+        ("deflate", zlib.compress(b"more") + b"!"),
+        ("br", b"x"),
+    ],
+)
+async def test_compressions_that_are_broken(
+    transport: Transport, encoding: str, body: bytes
+) -> None:
+    """A cut one, one with a tail, one that nobody asked for: an error, never a guess."""
+    async with listening(plain(body, "200 OK", f"content-encoding: {encoding}")) as host:
+        failure = await failing(transport, host.url)
+        assert (failure.kind, failure.upstream_status) == ("upstream_failed", 200)

@@ -56,6 +56,21 @@ def test_broken_set_makes_everything_unknown(monkeypatch: pytest.MonkeyPatch) ->
     assert scan("hello", classifier).unknown == classifier.types
 
 
+def test_what_broke_once_is_looked_at_again() -> None:
+    """A fault that passes leaves nothing unknown behind in the memory."""
+    faults = [True]
+
+    def check(whole: str, value: str) -> bool:
+        if faults:
+            raise RuntimeError(faults.pop())
+        return True
+
+    classifier = Classifier([Rule("a", "needle", check)])
+    text = "needle " * 20
+    assert scan(text, classifier).unknown == {"a"}
+    assert scan(text, classifier).found == {"a"}
+
+
 def test_too_many_candidates_are_unknown() -> None:
     """The work on one text is bounded, and what was not looked at is not known."""
     looked: list[str] = []
