@@ -74,6 +74,9 @@ def decide_case(
         routing, prompt, principal, services.classifier, services.health, asked, now
     )
     decision = decided.record.decision
+    if fault := decided.record.facts.detection.fault:
+        services.metrics.detector_faults.inc()
+        services.log.error("detector failed", request_id=request_id, fault=fault)
     mode = arrival.find_word(b"x-moegate-cache", CACHE_MODES)
     strict = arrival.find_word(b"x-moegate-strict", (b"true", b"false"))
     key = None
@@ -156,8 +159,9 @@ def detect(classifier: Classifier, texts: Sequence[Segment], media: Sequence[Med
     """What the detectors see; if they break as a whole, every type they know is unknown."""
     try:
         detection = classifier.scan(texts)
-    except Exception:  # fail closed: knowledge lost never widens; the decision record tells it
-        detection = Detection(unknown=classifier.types, detectors=classifier.version)
+    except Exception as error:  # fail closed: knowledge lost never widens; record and log tell it
+        fault = f"scan: {type(error).__name__}"
+        detection = Detection(unknown=classifier.types, detectors=classifier.version, fault=fault)
     if not media:
         return detection
     return Detection(
@@ -165,6 +169,7 @@ def detect(classifier: Classifier, texts: Sequence[Segment], media: Sequence[Med
         detection.unknown,
         detection.unscannable | {item.kind for item in media},
         detection.detectors,
+        detection.fault,
     )
 
 

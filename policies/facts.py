@@ -31,13 +31,15 @@ class Detection(msgspec.Struct, frozen=True):
 
     ``unknown`` are the types that a failed or exhausted detector could have set. ``unscannable``
     are the kinds of content that nobody could look into (``image``, ``audio``, ``document``).
-    ``detectors`` is the version of the rule set.
+    ``detectors`` is the version of the rule set. ``fault`` is the first detector that broke, with the name of
+    its error, for operators.
     """
 
     found: frozenset[str] = frozenset()
     unknown: frozenset[str] = frozenset()
     unscannable: frozenset[str] = frozenset()
     detectors: str = ""
+    fault: str = ""
 
 
 class TargetFacts(msgspec.Struct, frozen=True):

@@ -55,6 +55,11 @@ class Metrics:
             ["target"],
             registry=self.registry,
         )
+        self.detector_faults = Counter(
+            "moegate_detector_faults",
+            "Requests in which a detector broke, so that what it looks for was unknown",
+            registry=self.registry,
+        )
         self.request_seconds = Histogram(
             "moegate_request_seconds", "Whole requests", buckets=SECONDS, registry=self.registry
         )

@@ -41,21 +41,16 @@ _ALWAYS = r"\A"
 class _Hits:
     """The types found in one text and the types whose detectors broke on it."""
 
-    __slots__ = ("found", "is_sound", "unknown", "work")
+    __slots__ = ("fault", "found", "unknown", "work")
 
     def __init__(
-        self,
-        found: frozenset[str],
-        unknown: frozenset[str],
-        work: int = 0,
-        *,
-        is_sound: bool = True,
+        self, found: frozenset[str], unknown: frozenset[str], work: int = 0, fault: str = ""
     ) -> None:
         self.found = found
         self.unknown = unknown
         self.work = work
-        self.is_sound = is_sound
-        """Whether nothing broke: what did may be whole at the next look."""
+        self.fault = fault
+        """What broke; it may be whole at the next look."""
 
 
 _NOTHING = _Hits(frozenset(), frozenset())
@@ -64,10 +59,10 @@ _NOTHING = _Hits(frozenset(), frozenset())
 class _Look:
     """A look at one text: what it brought to light, and what it may still cost."""
 
-    __slots__ = ("found", "is_sound", "left", "unknown")
+    __slots__ = ("fault", "found", "left", "unknown")
 
     def __init__(self) -> None:
-        self.is_sound = True
+        self.fault = ""
         self.found: set[str] = set()
         self.unknown: set[str] = set()
         self.left = TEXT_WORK_MAX
@@ -100,14 +95,15 @@ class Classifier:
         """What all ``segments`` together hold."""
         found: frozenset[str] = frozenset()
         unknown: frozenset[str] = frozenset()
-        left = SCAN_WORK_MAX
+        left, fault = SCAN_WORK_MAX, ""
         for segment in segments:
             hits = self._look_up(segment.text, may_scan=left > 0)
             if hits is not _NOTHING:
                 found |= hits.found
                 unknown |= hits.unknown
                 left -= hits.work
-        return Detection(found, unknown - found, frozenset(), self.version)
+                fault = fault or hits.fault
+        return Detection(found, unknown - found, frozenset(), self.version, fault)
 
     def _look_up(self, text: str, *, may_scan: bool) -> _Hits:
         raw = text.encode("utf-8", "replace")
@@ -120,7 +116,7 @@ class Classifier:
         if not may_scan:
             return _Hits(frozenset(), self.types)
         hits = self._scan(text, raw)
-        if not hits.is_sound:
+        if hits.fault:
             return hits
         # Its work is done once: who finds it in the memo pays nothing.
         self._memo[digest] = _Hits(hits.found, hits.unknown) if hits.work else hits
@@ -134,20 +130,20 @@ class Classifier:
             folded = raw if len(raw) == len(text) else fold(raw)
             for piece in _pieces(folded):
                 self._scan_piece(piece, look)
-        except Exception:  # fail closed: whatever broke, nobody has looked at this text
+        except Exception as error:  # fail closed: whatever broke, nobody has looked at this text
             work = TEXT_WORK_MAX - look.left
-            return _Hits(frozenset(look.found), self.types, work, is_sound=False)
+            return _Hits(frozenset(look.found), self.types, work, f"scan: {type(error).__name__}")
         if look.left == TEXT_WORK_MAX and not look.found and not look.unknown:
             return _NOTHING
         work = TEXT_WORK_MAX - look.left
-        return _Hits(frozenset(look.found), frozenset(look.unknown), work, is_sound=look.is_sound)
+        return _Hits(frozenset(look.found), frozenset(look.unknown), work, look.fault)
 
     def _scan_piece(self, piece: bytes, look: _Look) -> None:
         matched = self._set.Match(piece)
         everything = len(self._rules)
         if not matched or everything not in matched:
             look.unknown |= self.types
-            look.is_sound = False
+            look.fault = "scan: out of memory"
             return
         if len(matched) == 1:
             return
@@ -156,9 +152,9 @@ class Classifier:
                 continue
             try:
                 is_hit = self._confirm(at, self._rules[at], piece, look)
-            except Exception:  # fail closed: this detector's types are unknown
+            except Exception as error:  # fail closed: this detector's types are unknown
                 is_hit = None
-                look.is_sound = False
+                look.fault = f"{self._rules[at].kind}: {type(error).__name__}"
             if is_hit:
                 look.found.add(self._rules[at].kind)
             elif is_hit is None:

@@ -1,6 +1,7 @@
 """P1: prompts that must stay at home do not leave, whatever is up, down or broken."""
 
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,10 @@ def test_broken_detector_keeps_everything_home(
     assert refused.status_code == 503
     assert refused.json()["error"]["code"] == "detector_down"
     assert scene.outside.requests == []
+    # Operators learn of it, and from whom.
+    assert "moegate_detector_faults_total 2.0" in scene.gateway.client.get("/metrics").text
+    for row in scene.gateway.rows("requests"):
+        assert json.loads(row["decision"])["facts"]["detection"]["fault"] == "scan: RuntimeError"
 
 
 def test_no_prompt_text_in_sql(scene: Scene) -> None:

@@ -35,6 +35,7 @@ def test_broken_check_makes_its_types_unknown_and_no_other() -> None:
     found = scan("a needle", Classifier(rules))
     assert found.found == {"b"}
     assert found.unknown == {"a"}
+    assert found.fault == "a: RuntimeError"
 
 
 def test_type_found_by_another_rule_is_not_unknown() -> None:
