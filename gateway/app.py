@@ -20,8 +20,6 @@ from gateway.admission import (
     Admission,
     AdmissionDown,
     MemoryAdmission,
-    left_reservation,
-    windows_on,
 )
 from gateway.alone import alone
 from gateway.api.asgi import AsgiApp, Receive, Scope, Send
@@ -33,11 +31,10 @@ from gateway.clock import Clock, RequestIds
 from gateway.errors import StartError
 from gateway.identity import Identity
 from gateway.ledger import Journal, JournalDown, Shipper, booked, open_database
-from gateway.ledger.rows import AttemptRow
 from gateway.pipeline import Pipeline
 from gateway.policy_store import StoredPolicy, find_active, latest_version
 from gateway.prepare import load_master_key
-from gateway.reservations import Settler
+from gateway.reservations import Settler, free_left
 from gateway.routing import RoutingTable, make_routing
 from gateway.runtime import Runtime
 from gateway.services import Services
@@ -134,9 +131,9 @@ async def open_gateway(settings: Settings, clock: Clock | None = None) -> AsyncG
         stack.push_async_callback(shipper.close)
         admission, cache, ping = _open_admission(settings, engine, shipper)
         stack.push_async_callback(admission.close)
-        settler = Settler(admission)
+        settler = Settler(admission, journal)
         stack.push_async_callback(settler.close)
-        await _free_left(settler, journal.replayed)
+        await free_left(settler, journal)
         background = Background(log)
         stack.push_async_callback(background.close)
         services = Services(
@@ -161,7 +158,7 @@ async def open_gateway(settings: Settings, clock: Clock | None = None) -> AsyncG
         stack.callback(poll.cancel)
         follow = asyncio.create_task(world.follow(routing))
         stack.callback(follow.cancel)
-        adopt = asyncio.create_task(_adopt_left(shipper, settler, log))
+        adopt = asyncio.create_task(_adopt_left(journal, shipper, settler, log))
         stack.callback(adopt.cancel)
         _settle_memory()
         yield Runtime(services, engine, ping, clock.now())
@@ -229,27 +226,21 @@ def _open_admission(
     return shared.admission, shared.cache, shared.ping
 
 
-async def _free_left(settler: Settler, rows: Sequence[AttemptRow]) -> None:
-    """Money that dead workers still hold in Redis: booked and freed, once."""
-    for left in rows:
-        if left.reservation_id:
-            windows = windows_on(f"key:{left.key_id}", left.day)
-            held = left_reservation(left.reservation_id, left.organisation_id, windows)
-            await settler.settle(held, left.cost_nanousd)
-
-
-async def _adopt_left(shipper: Shipper, settler: Settler, log: FilteringBoundLogger) -> None:
+async def _adopt_left(
+    journal: Journal, shipper: Shipper, settler: Settler, log: FilteringBoundLogger
+) -> None:
     """Book what workers left that die while we live: nobody may start in their place."""
     while True:
         await asyncio.sleep(ADOPT_SECONDS)
         try:
-            left = await shipper.adopt()
+            await shipper.adopt()
         except (OSError, JournalDown) as error:
             log.error("a dead worker's journal cannot be read", error=str(error))
-            continue
-        if left:
-            log.info("a dead worker's calls are booked", attempts=len(left))
-            await _free_left(settler, left)
+        if left := journal.unfreed:
+            log.info(
+                "a dead worker's calls are booked", attempts=sum(len(one.attempts) for one in left)
+            )
+            await free_left(settler, journal)
 
 
 async def _follow_policy(

@@ -1,6 +1,7 @@
 """The money held for one request: taken before a call, settled after it, taken anew for the next."""
 
 import asyncio
+import contextlib
 
 from backends.wire.failure import Failure
 from gateway.admission import (
@@ -11,9 +12,12 @@ from gateway.admission import (
     Denied,
     Grant,
     Reservation,
+    left_reservation,
+    windows_on,
 )
 from gateway.case import Case
 from gateway.errors import Refused
+from gateway.ledger import HoldRow, Journal, JournalDown
 
 RETRY_SECONDS = 0.5
 
@@ -21,12 +25,16 @@ RETRY_SECONDS = 0.5
 class Settler:
     """Settles reservations, and goes on trying while the store of budgets does not answer.
 
-    Until then the money stays held: refusing early is allowed, overspending is not.
+    Until then the money stays held: refusing early is allowed, overspending is not. The journal remembers
+    what is held so, in case that we end before the store answers.
     """
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, admission: Admission, journal: Journal) -> None:
         self._admission = admission
-        self._unsettled: dict[str, tuple[Reservation, int]] = {}
+        self._journal = journal
+        self._is_away = False
+        """Whether the store did not answer when last asked; then no request waits for it again."""
+        self._unsettled: dict[str, tuple[Reservation, HoldRow]] = {}
         self._retry: asyncio.Task[None] | None = None
 
     async def settle(self, reservation: Reservation, spent_nanousd: int) -> None:
@@ -37,26 +45,39 @@ class Settler:
             await asyncio.shield(asyncio.ensure_future(self._settle(reservation, spent_nanousd)))
 
     async def _settle(self, reservation: Reservation, spent_nanousd: int) -> None:
+        if self._is_away:
+            self._try_later(reservation, spent_nanousd)
+            return
         try:
             await self._admission.settle(reservation, spent_nanousd)
-        except AdmissionDown:
+        except AdmissionDown as down:
+            self._is_away = not isinstance(down, AdmissionRefused)
             self._try_later(reservation, spent_nanousd)
 
     def _try_later(self, reservation: Reservation, spent_nanousd: int) -> None:
-        self._unsettled[reservation.request_id] = (reservation, spent_nanousd)
+        row = HoldRow(
+            reservation.label, reservation.organisation_id, reservation.windows, spent_nanousd
+        )
+        # Without room in the journal it is remembered for as long as we live.
+        with contextlib.suppress(JournalDown):
+            self._journal.hold(row)
+        self._unsettled[reservation.request_id] = (reservation, row)
         if self._retry is None or self._retry.done():
             self._retry = asyncio.create_task(self._settle_later())
 
     async def _settle_later(self) -> None:
         while self._unsettled:
             await asyncio.sleep(RETRY_SECONDS)
-            for request_id, (reservation, spent) in list(self._unsettled.items()):
+            for request_id, (reservation, row) in list(self._unsettled.items()):
                 try:
-                    await self._admission.settle(reservation, spent)
+                    await self._admission.settle(reservation, row.spent_nanousd)
                 except AdmissionRefused:
+                    self._is_away = False
                     continue  # This one alone: the others' money is freed all the same.
                 except AdmissionDown:
                     break
+                self._is_away = False
+                self._journal.free(row)
                 self._unsettled.pop(request_id, None)
 
     async def admit(self, ask: Ask) -> Grant | Denied:
@@ -71,9 +92,24 @@ class Settler:
             raise
 
     async def close(self) -> None:
-        """Stop trying. What is still unsettled stays held until its journal is replayed."""
+        """Stop trying. What is still unsettled stays held until our journal is replayed."""
         if self._retry is not None:
             self._retry.cancel()
+            await asyncio.gather(self._retry, return_exceptions=True)
+
+
+async def free_left(settler: Settler, journal: Journal) -> None:
+    """Free what dead workers hold in the store of budgets, once, and let their folders go."""
+    for orphan in journal.unfreed:
+        for row in orphan.attempts:
+            if row.reservation_id:
+                windows = windows_on(f"key:{row.key_id}", row.day)
+                held = left_reservation(row.reservation_id, row.organisation_id, windows)
+                await settler.settle(held, row.cost_nanousd)
+        for hold in orphan.holds:
+            held = left_reservation(hold.label, hold.organisation_id, hold.windows)
+            await settler.settle(held, hold.spent_nanousd)
+        orphan.is_freed = True
 
 
 class Hold:

@@ -163,4 +163,4 @@ async def booked(fleet: Fleet) -> tuple[int, int]:
     async with engine.connect() as connection:
         spent, worst = (await connection.execute(costs)).one()
     await engine.dispose()
-    return int(spent), int(worst)
+    return int(spent or 0), int(worst or 0)

@@ -1,6 +1,6 @@
 -- Admit one request: count its rate, look the cache up, check every budget, reserve in all or in none.
--- KEYS[1] rate counter or '', KEYS[2] cache entry or '', KEYS[3] reservation, KEYS[4] epoch,
--- KEYS[5..] budget windows
+-- KEYS[1] rate counter, KEYS[2] cache entry (one that never is, where nothing is looked up),
+-- KEYS[3] reservation, KEYS[4] epoch, KEYS[5..] budget windows
 -- ARGV[1] requests a minute (-1: no limit)  ARGV[2] amount  ARGV[3] name for a new epoch
 -- ARGV[4] milliseconds that a new epoch stays closed  ARGV[5] seconds that an idle window is kept
 -- ARGV[6..] limit of each window
@@ -30,6 +30,8 @@ for i = 1, windows do
   if not held[1] then return {'seed', i} end
   taken[i] = tonumber(held[1]) + tonumber(held[2] or '0') + tonumber(held[3] or '0')
 end
+-- The same request again: its answer was lost on the way, or nobody waits for it any more.
+if windows > 0 and redis.call('EXISTS', KEYS[3]) == 1 then return {'ok', epoch} end
 local rate = tonumber(ARGV[1])
 if rate >= 0 then
   local count = tonumber(redis.call('GET', KEYS[1]) or '0')
@@ -37,12 +39,8 @@ if rate >= 0 then
   redis.call('INCR', KEYS[1])
   redis.call('EXPIRE', KEYS[1], 120)
 end
-if KEYS[2] ~= '' then
-  local cached = redis.call('GET', KEYS[2])
-  if cached then return {'hit', cached} end
-end
--- The same request again: its answer was lost on the way.
-if windows > 0 and redis.call('EXISTS', KEYS[3]) == 1 then return {'ok', epoch} end
+local cached = redis.call('GET', KEYS[2])
+if cached then return {'hit', cached} end
 local amount = tonumber(ARGV[2])
 for i = 1, windows do
   if taken[i] + amount > tonumber(ARGV[5 + i]) then

@@ -39,6 +39,8 @@ WATCH_SECONDS_MAX = 0.3
 """A connection that says nothing for so long is given up: another may lead to a Redis that is back."""
 CLOSED_SECONDS = 1.0
 """Two looks that fail and one that does not, with room for a process that is kept waiting."""
+NO_ENTRY = "answer|"
+"""Nothing is ever kept here."""
 IDLE_SECONDS = 40 * 86_400
 """A window that nobody used for longer is seeded anew; longer than any period but ``total``."""
 
@@ -78,7 +80,7 @@ class RedisAdmission:
         prefix = _prefix(ask.organisation_id)
         keys: list[str | bytes] = [
             prefix + rate_key,
-            ask.cache_key or b"",
+            ask.cache_key or prefix + NO_ENTRY,
             *_keys(ask.request_id, ask.organisation_id, windows),
         ]
         rate = -1 if ask.requests_per_minute is None else ask.requests_per_minute

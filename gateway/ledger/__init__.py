@@ -6,7 +6,7 @@ replay books each attempt once. Read :mod:`gateway.ledger.journal`, then :mod:`g
 
 from gateway.ledger.flusher import JournalDown
 from gateway.ledger.journal import Journal
-from gateway.ledger.rows import AttemptRow, RequestRow
+from gateway.ledger.rows import AttemptRow, HoldRow, RequestRow
 from gateway.ledger.schema import migrate, schema_state
 from gateway.ledger.shipper import Shipper
 from gateway.ledger.spend import booked
@@ -14,6 +14,7 @@ from gateway.ledger.store import open_database
 
 __all__ = [
     "AttemptRow",
+    "HoldRow",
     "Journal",
     "JournalDown",
     "RequestRow",

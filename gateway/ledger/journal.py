@@ -8,6 +8,7 @@ Power loss is another matter: pages are brought to the disk every 10 ms by a thr
 is the shipper.
 """
 
+import contextlib
 import itertools
 import uuid
 from collections import deque
@@ -20,7 +21,7 @@ import msgspec
 from gateway.errors import Bug
 from gateway.ledger.flusher import Flusher, JournalDown
 from gateway.ledger.replay import Orphan, lock_folder, take_orphans
-from gateway.ledger.rows import AttemptRow, RequestRow, Row
+from gateway.ledger.rows import AttemptRow, HoldRow, RequestRow, Row
 from gateway.ledger.segment import HEADER, Segment, sync_folder
 
 SETTLE_BYTES_MAX = 4096
@@ -73,6 +74,7 @@ class Journal:
         self._folder = folder
         self._open: dict[str, Segment] = {}
         self._begun: dict[str, Segment] = {}
+        self._held: dict[str, Segment] = {}
         self._places: deque[_Place] = deque()
         self._numbers = itertools.count()
         try:
@@ -96,8 +98,6 @@ class Journal:
             ) from error
         self._segments = [self._flusher.current]
         self._inherited: deque[Row] = deque(row for left in self._orphans for row in left.rows)
-        self.replayed = [row for row in self._inherited if isinstance(row, AttemptRow)]
-        """Attempts of dead workers, in doubt where nobody saw their end; to be shipped like others."""
 
     def intend(self, row: AttemptRow) -> None:
         """Journal that a call is about to leave. Raises :class:`JournalDown`."""
@@ -125,17 +125,34 @@ class Journal:
     def begin(self, row: RequestRow) -> None:
         """Journal a request that is about to call, in state ``open``: if we die, the next start books
         it with what its calls cost. Again before each further call. Raises :class:`JournalDown`."""
-        segment, _start = self._write_request(row)
+        segment, _start = self._write_beside(row)
         _let_go(self._begun.get(row.request_id))
         self._begun[row.request_id] = segment
 
     def record(self, row: RequestRow) -> None:
         """Journal a request that has ended. Raises :class:`JournalDown`."""
-        segment, place = self._write_request(row)
+        segment, place = self._write_beside(row)
         begun = self._begun.pop(row.request_id, None)
         self._places.append(_Place(segment, *place, begun))
 
-    def _write_request(self, row: RequestRow) -> tuple[Segment, tuple[int, int]]:
+    def hold(self, row: HoldRow) -> None:
+        """Journal that the store of budgets holds money for nobody. Raises :class:`JournalDown`."""
+        _let_go(self._held.pop(row.label, None))
+        segment, _start = self._write_beside(row)
+        self._held[row.label] = segment
+
+    def free(self, row: HoldRow) -> None:
+        """Journal that the store was told, if :meth:`hold` said that it was not."""
+        segment = self._held.pop(row.label, None)
+        if segment is None:
+            return
+        _let_go(segment)
+        # Without room for these words a replay tells the store again, which changes nothing there.
+        with contextlib.suppress(JournalDown):
+            _let_go(self._write_beside(msgspec.structs.replace(row, is_free=True))[0])
+
+    def _write_beside(self, row: RequestRow | HoldRow) -> tuple[Segment, tuple[int, int]]:
+        """Where ``row`` stands; it takes no room that an open attempt needs for its end."""
         payload = self._encoder.encode(row)
         segment, start = self._write(payload, kept_back=len(self._open) * SETTLE_BYTES_MAX)
         segment.unshipped += 1
@@ -188,31 +205,36 @@ class Journal:
         """
         return take_orphans(self._folder)
 
-    def adopt(self, orphans: list[Orphan]) -> list[AttemptRow]:
-        """Ship what they left like our own; their attempts. Not between a take and its shipped."""
+    def adopt(self, orphans: list[Orphan]) -> None:
+        """Ship what they left like our own. Not between a take and its shipped."""
         self._orphans.extend(orphans)
-        rows = [row for left in orphans for row in left.rows]
-        self._inherited.extend(rows)
-        return [row for row in rows if isinstance(row, AttemptRow)]
+        self._inherited.extend(row for left in orphans for row in left.rows)
+
+    @property
+    def unfreed(self) -> list[Orphan]:
+        """What dead workers left and nobody has freed yet; whoever has sets ``is_freed``."""
+        return [orphan for orphan in self._orphans if not orphan.is_freed]
 
     def forget_replayed(self) -> None:
-        """If what dead workers left is in SQL, their folders may go."""
+        """If what dead workers left is in SQL, the folders of those that hold nothing more may go."""
         if self._inherited:
             return
+        unfreed = self.unfreed
         for orphan in self._orphans:
-            orphan.remove()
-        self._orphans.clear()
+            if orphan.is_freed:
+                orphan.remove()
+        self._orphans = unfreed
 
     def close(self) -> None:
         """Bring everything to the disk; the folder goes if nothing in it is needed any more."""
         self._flusher.close()
-        is_done = not self._places and not self._open and not self._begun
+        is_done = not (self._places or self._open or self._begun or self._held)
         for segment in self._segments:
             segment.close(remove=is_done)
         for orphan in self._orphans:
             orphan.release()
         if is_done:
-            Orphan(self._home, self._lock, []).remove()
+            Orphan(self._home, self._lock).remove()
         else:
             self._lock.close()
 

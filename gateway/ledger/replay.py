@@ -1,33 +1,43 @@
 """What dead workers left in their journals: every attempt once, in doubt where nobody saw its end.
 
 Promises: a living worker's folder is never touched (it holds a lock that dies with it); two that start at
-once do not read the same folder; nothing is deleted before :meth:`Orphan.remove` says that SQL has it; a
-record that this version cannot read stops the start instead of being lost.
+once do not read the same folder; nothing is deleted before SQL has its rows and the store of budgets was
+told of what they held (:meth:`Orphan.remove`); a record that this version cannot read stops the start instead of being lost.
 """
 
 import contextlib
 import fcntl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 import msgspec
 
 from gateway.ledger.flusher import JournalDown
-from gateway.ledger.rows import AttemptRow, RequestRow, Row
+from gateway.ledger.rows import AttemptRow, HoldRow, RequestRow, Row
 from gateway.ledger.segment import read_records
 
 LOCK = "lock"
 SEGMENTS = "*.journal"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Orphan:
-    """A folder whose worker is dead, locked by us until it is removed or released."""
+    """A folder whose worker is dead, locked by us until it is removed or released.
+
+    ``is_freed``: whoever adopted it has seen to what its calls, and ``holds``, hold in the store of budgets.
+    """
 
     home: Path
     lock: IO[bytes]
-    rows: list[Row]
+    rows: list[Row] = field(default_factory=list)
+    holds: list[HoldRow] = field(default_factory=list)
+    is_freed: bool = False
+
+    @property
+    def attempts(self) -> list[AttemptRow]:
+        """Its calls, in doubt where nobody saw their end."""
+        return [row for row in self.rows if isinstance(row, AttemptRow)]
 
     def remove(self) -> None:
         """Delete the folder, segments first: who finds half of it finds rows that SQL has."""
@@ -53,8 +63,9 @@ def take_orphans(folder: Path) -> list[Orphan]:
                 lock = lock_folder(home)
             except (BlockingIOError, FileNotFoundError):
                 continue  # its worker lives, or somebody has just booked and removed it
-            found.append(Orphan(home, lock, rows := []))
-            rows.extend(read_left(home))
+            orphan = Orphan(home, lock)
+            found.append(orphan)
+            orphan.rows, orphan.holds = read_left(home)
     except BaseException:
         for orphan in found:
             orphan.release()
@@ -62,14 +73,16 @@ def take_orphans(folder: Path) -> list[Orphan]:
     return found
 
 
-def read_left(home: Path) -> list[Row]:
-    """Every row that a dead worker's segments hold, attempts without an end put in doubt.
+def read_left(home: Path) -> tuple[list[Row], list[HoldRow]]:
+    """Every row that a dead worker's segments hold, attempts without an end put in doubt; and what was still
+    held.
 
     Raises ``OSError`` and :class:`JournalDown`.
     """
-    decoder: msgspec.msgpack.Decoder[Row] = msgspec.msgpack.Decoder(AttemptRow | RequestRow)
+    decoder: msgspec.msgpack.Decoder[Row | HoldRow] = msgspec.msgpack.Decoder(Row | HoldRow)
     attempts: dict[str, AttemptRow] = {}
     requests: dict[str, RequestRow] = {}
+    holds: dict[str, HoldRow] = {}
     for path in sorted(home.glob(SEGMENTS)):
         for payload in read_records(path):
             try:
@@ -79,7 +92,9 @@ def read_left(home: Path) -> list[Row]:
                     f"`{path}` was written by another version of moegate: start that one once, so "
                     f"that it books what is left ({error})"
                 ) from error
-            if isinstance(row, RequestRow):
+            if isinstance(row, HoldRow):
+                holds[row.label] = row
+            elif isinstance(row, RequestRow):
                 requests[row.request_id] = row
             elif row.state != "open" or row.attempt_id not in attempts:
                 attempts[row.attempt_id] = row
@@ -90,7 +105,7 @@ def read_left(home: Path) -> list[Row]:
     for attempt in attempts.values():
         calls.setdefault(attempt.request_id, []).append(attempt)
     ended = [_end(row, calls.get(row.request_id, [])) for row in requests.values()]
-    return [*attempts.values(), *ended]
+    return [*attempts.values(), *ended], [hold for hold in holds.values() if not hold.is_free]
 
 
 def _end(row: RequestRow, calls: list[AttemptRow]) -> RequestRow:

@@ -1,4 +1,4 @@
-"""The two rows of the accounts, as they are journalled and as they stand in SQL.
+"""The two rows of the accounts, as they are journalled and as they stand in SQL; and what is journalled alone.
 
 Units: times are seconds since the epoch (UTC), amounts integers of nano-dollars, counts tokens.
 """
@@ -115,6 +115,19 @@ class RequestRow(msgspec.Struct, tag="request", frozen=True, omit_defaults=True)
     target: str | None = None
     first_chunk_seconds: float | None = None
     dropped: tuple[str, ...] = ()
+
+
+class HoldRow(msgspec.Struct, tag="hold", frozen=True, omit_defaults=True):
+    """Money that the store of budgets may hold for nobody: it could not be told of the end of a call.
+
+    Stands in the journal alone, until the store was told: ``is_free``. ``label`` names the reservation.
+    """
+
+    label: str
+    organisation_id: str
+    windows: tuple[str, ...]
+    spent_nanousd: int
+    is_free: bool = False
 
 
 Row = AttemptRow | RequestRow

@@ -60,7 +60,6 @@ class Shipper:
         """Ship what dead workers left, if SQL takes it now, and go on in the background."""
         try:
             await self.drain()
-            self._journal.forget_replayed()
         except (SQLAlchemyError, OSError) as error:
             self._log.warning("accounts wait for SQL", error=type(error).__name__)
         self._task = asyncio.create_task(self._run())
@@ -75,14 +74,12 @@ class Shipper:
                     return
                 left -= shipped
 
-    async def adopt(self) -> list[AttemptRow]:
-        """Take over what workers left that died meanwhile; their attempts, in doubt where nobody saw
-        their end. Raises ``OSError`` and ``JournalDown``."""
+    async def adopt(self) -> None:
+        """Take over what workers left that died meanwhile. Raises ``OSError`` and ``JournalDown``."""
         found = await asyncio.to_thread(self._journal.find_left)
-        if not found:
-            return []
-        async with self._turn:
-            return self._journal.adopt(found)
+        if found:
+            async with self._turn:
+                self._journal.adopt(found)
 
     async def _run(self) -> None:
         pause = SHIP_SECONDS

@@ -1,6 +1,7 @@
 """P2 on Redis: what Redis forgets, loses or does not say passes no budget and eats none."""
 
 import asyncio
+import signal
 from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
@@ -79,6 +80,46 @@ async def test_what_is_in_flight_counts_when_redis_forgets(
     spent, worst = await booked(fleet)
     assert spent > 0.9 * worst * len(fleet.host.requests), "the answers were not dear"
     assert BUDGET_NANOUSD - worst < spent <= BUDGET_NANOUSD
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+async def test_who_ends_while_redis_is_away_leaves_nothing_held(
+    fleet: Fleet, redis_url: str, how: signal.Signals
+) -> None:
+    """A stream ends and is booked while Redis is away, then its gateway ends, cleanly or not: the next start
+    tells Redis, so that the money is not held for ever."""
+    assert fleet.gate is not None
+    opened = answer_dearly(fleet.host)
+    urls = await asyncio.to_thread(fleet.start)
+    headers = {"authorization": f"Bearer {fleet.key}"}
+    async with httpx.AsyncClient(base_url=urls[0], headers=headers, timeout=30) as client:
+        stream = asyncio.create_task(ask(client, "stream"))
+        async with asyncio.timeout(20):
+            while not fleet.host.requests:
+                await asyncio.sleep(0.01)
+        await asyncio.to_thread(fleet.gate.cut)
+        opened.set()
+        assert await stream == 200
+        async with asyncio.timeout(20):
+            while await booked(fleet) == (0, 0):
+                await asyncio.sleep(0.05)
+    await asyncio.to_thread(fleet.stop, how)
+    cost, _worst = await booked(fleet)
+    assert in_redis(redis_url)[1] > 0, "nothing is held: the test shows nothing"
+    await asyncio.to_thread(fleet.gate.open)
+    await asyncio.to_thread(fleet.start)
+    assert in_redis(redis_url) == (cost, 0)
+    await asyncio.to_thread(fleet.stop)
+    await asyncio.to_thread(fleet.start)
+    assert in_redis(redis_url) == (cost, 0)
+
+
+def in_redis(url: str) -> tuple[int, int]:
+    """Nano-dollars spent and reserved in the only window that Redis knows."""
+    with Redis.from_url(url) as redis:
+        [window] = redis.scan_iter("mg:*|total|*")
+        spent, reserved = redis.hmget(window, "spent", "reserved")
+        return int(spent or 0), int(reserved or 0)
 
 
 async def test_an_answer_from_the_cache_costs_nothing(fleet: Fleet) -> None:

@@ -1,7 +1,9 @@
 """Both admissions keep the same promises: one suite, run against the process and a real Redis."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,8 +24,10 @@ from gateway.admission import (
 )
 from gateway.admission.redis import RedisAdmission
 from gateway.cache import MemoryStore
-from gateway.reservations import Settler
+from gateway.ledger import Journal
+from gateway.reservations import Settler, free_left
 
+SEGMENT = 256 * 1024
 NOW = 1_795_000_000.0
 TOTAL = Limit("key:k1", "total", 1000)
 DAY = Limit("key:k1", "day", 600)
@@ -314,13 +318,14 @@ async def unreachable(reservation: Reservation, spent_nanousd: int) -> None:
 
 
 async def test_one_that_cannot_be_settled_holds_up_no_other(
-    redis_url: str, books: Books, monkeypatch: pytest.MonkeyPatch
+    redis_url: str, books: Books, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A window that somebody broke in Redis: its own money stays held, the next key's is freed."""
     client = Redis.from_url(redis_url)
     await client.flushdb()
     admission = RedisAdmission(client, books.seed, closed_seconds=0.02)
-    settler = Settler(admission)
+    journal = Journal(tmp_path, segment_bytes=SEGMENT)
+    settler = Settler(admission, journal)
     other = Limit("key:k2", "total", 1000)
     broken = await admission.admit(ask("r1", 10, TOTAL))
     sound = await admission.admit(ask("r2", 1000, other))
@@ -339,4 +344,56 @@ async def test_one_that_cannot_be_settled_holds_up_no_other(
         while isinstance(await admission.admit(ask("r3", 1000, other)), Denied):
             await asyncio.sleep(0.02)
     await settler.close()
+    await admission.close()
+    journal.close()
+
+
+async def test_who_ends_while_the_store_is_away_leaves_word(
+    redis_url: str, books: Books, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Calls that ended, and one that was never made, are settled by the next to start; each once."""
+    client = Redis.from_url(redis_url)
+    await client.flushdb()
+    admission = RedisAdmission(client, books.seed, closed_seconds=0.02)
+    journal = Journal(tmp_path, segment_bytes=SEGMENT)
+    settler = Settler(admission, journal)
+    for request_id, spent in (("r1", 30), ("r2", 0)):
+        granted = await admission.admit(ask(request_id, 500, TOTAL))
+        assert isinstance(granted, Grant)
+        assert granted.reservation is not None
+        with monkeypatch.context() as away:
+            away.setattr(admission, "settle", unreachable)
+            await settler.settle(granted.reservation, spent)
+    await settler.close()
+    await admission.close()
+    journal.close()
+    client = Redis.from_url(redis_url)
+    admission = RedisAdmission(client, books.seed, closed_seconds=0.02)
+    for _start in range(2):
+        journal = Journal(tmp_path, segment_bytes=SEGMENT)
+        settler = Settler(admission, journal)
+        await free_left(settler, journal)
+        (key,) = await client.keys("*key:k1|total*")
+        assert await client.hmget(key, "reserved", "spent") == [b"0", b"30"]
+        await settler.close()
+        journal.forget_replayed()
+        journal.close()
+        assert await asyncio.to_thread(os.listdir, tmp_path) == []
+    await admission.close()
+
+
+async def test_an_asking_that_comes_late_holds_nothing(redis_url: str, books: Books) -> None:
+    """Nobody waits for the answer any more and the hold was given back; then the store reads the asking."""
+    client = Redis.from_url(redis_url)
+    await client.flushdb()
+    admission = RedisAdmission(client, books.seed, closed_seconds=0.02)
+    given = await admission.admit(ask("r0", 1, TOTAL))
+    assert isinstance(given, Grant)
+    for _ in range(2):
+        await admission.settle(Reservation("r1", "org", (), 0), 0)
+    await admission.admit(ask("r1", 600, TOTAL))
+    (key,) = await client.keys("*key:k1|total*")
+    assert await client.hget(key, "reserved") == b"1"
+    await admission.settle(Reservation("r1", "org", (), 0), 0)
+    assert await client.hget(key, "reserved") == b"1"
     await admission.close()

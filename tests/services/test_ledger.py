@@ -124,6 +124,8 @@ async def test_death_between_commit_and_forgetting_books_once(
     second = Journal(tmp_path / "dead", segment_bytes=SEGMENT)
     shipper = Shipper(second, engine, structlog.get_logger(), refused)
     await shipper.start()
+    [orphan] = second.unfreed
+    orphan.is_freed = True
     await shipper.close()
     second.close()
     assert await booked_attempts(engine) == {"a": ("settled", 7), "b": ("in_doubt", 1000)}

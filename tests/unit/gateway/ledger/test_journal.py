@@ -19,7 +19,7 @@ from gateway.errors import Bug
 from gateway.ledger import Journal, JournalDown
 from gateway.ledger.flusher import Flusher
 from gateway.ledger.journal import SETTLE_BYTES_MAX
-from gateway.ledger.rows import AttemptRow
+from gateway.ledger.rows import AttemptRow, HoldRow
 from gateway.ledger.segment import Segment, read_records
 from tests.rows import attempt, request
 
@@ -33,6 +33,17 @@ def wait_for_files(folder: Path, count_max: int) -> list[str]:
         assert time.monotonic() < deadline, names
         time.sleep(0.002)
     return names
+
+
+def left(journal: Journal) -> list[AttemptRow]:
+    """The attempts of dead workers that it found."""
+    return [row for orphan in journal.unfreed for row in orphan.attempts]
+
+
+def free_all(journal: Journal) -> None:
+    """Say that nothing of what it found is held any more."""
+    for orphan in journal.unfreed:
+        orphan.is_freed = True
 
 
 def open_many(journal: Journal, opened: list[str]) -> None:
@@ -68,12 +79,15 @@ def test_what_was_not_shipped_is_replayed_once(tmp_path: Path) -> None:
     journal.record(request("r1"))
     journal.close()
     second = Journal(tmp_path, segment_bytes=SEGMENT)
-    assert {row.attempt_id: (row.state, row.cost_nanousd) for row in second.replayed} == {
+    assert {row.attempt_id: (row.state, row.cost_nanousd) for row in left(second)} == {
         "a": ("settled", 7),
         "b": ("in_doubt", 1000),
     }
     assert second.unshipped == 3
     second.shipped(3)
+    second.forget_replayed()  # what they hold was not freed yet
+    assert len(list(tmp_path.iterdir())) == 2
+    free_all(second)
     second.forget_replayed()
     second.close()
     assert list(tmp_path.iterdir()) == []
@@ -84,7 +98,7 @@ def test_living_worker_is_left_alone(tmp_path: Path) -> None:
     first = Journal(tmp_path, segment_bytes=SEGMENT)
     first.intend(attempt("a"))
     second = Journal(tmp_path, segment_bytes=SEGMENT)
-    assert second.replayed == []
+    assert left(second) == []
     second.close()
     first.close()
 
@@ -246,6 +260,39 @@ def test_full_journal_refuses_intents_and_still_settles(tmp_path: Path) -> None:
     journal.close()
 
 
+def test_what_is_still_held_outlives_the_writer(tmp_path: Path) -> None:
+    """Money that nobody could free is remembered after a clean end, until somebody has freed it."""
+    journal = Journal(tmp_path, segment_bytes=SEGMENT)
+    for label in ("r1 e", "r2 e", "r3 e"):
+        journal.hold(HoldRow(label, "o", ("key:k|total|",), 7))
+    journal.free(HoldRow("r2 e", "o", ("key:k|total|",), 7))
+    journal.hold(HoldRow("r3 e", "o", ("key:k|total|",), 8))
+    journal.free(HoldRow("never held", "o", (), 0))
+    journal.close()
+    second = Journal(tmp_path, segment_bytes=SEGMENT)
+    [orphan] = second.unfreed
+    assert [(row.label, row.spent_nanousd) for row in orphan.holds] == [("r1 e", 7), ("r3 e", 8)]
+    second.close()
+    third = Journal(tmp_path, segment_bytes=SEGMENT)
+    free_all(third)
+    third.forget_replayed()
+    third.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_freed_keeps_no_file(tmp_path: Path) -> None:
+    """Holding and freeing leave nothing behind, however often."""
+    journal = Journal(tmp_path, segment_bytes=SEGMENT)
+    for number in range(10_000):
+        row = HoldRow(f"r{number} e", "o", ("key:k|total|",), number)
+        journal.hold(row)
+        journal.free(row)
+        journal.shipped(0)
+    assert len(wait_for_files(tmp_path, 2)) <= 2
+    journal.close()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_two_that_start_at_once_do_not_replay_the_same(tmp_path: Path) -> None:
     """Who replays a folder holds it until it is booked; who ends without booking leaves it to others."""
     dead = Journal(tmp_path, segment_bytes=SEGMENT)
@@ -253,12 +300,13 @@ def test_two_that_start_at_once_do_not_replay_the_same(tmp_path: Path) -> None:
     dead.close()
     first = Journal(tmp_path, segment_bytes=SEGMENT)
     second = Journal(tmp_path, segment_bytes=SEGMENT)
-    assert (len(first.replayed), len(second.replayed)) == (1, 0)
+    assert (len(left(first)), len(left(second))) == (1, 0)
     first.close()
     third = Journal(tmp_path, segment_bytes=SEGMENT)
-    assert [row.state for row in third.replayed] == ["in_doubt"]
+    assert [row.state for row in left(third)] == ["in_doubt"]
     third.forget_replayed()  # not booked yet: nothing may go
     assert third.unshipped == 1
+    free_all(third)
     third.shipped(1)
     third.forget_replayed()
     third.close()
@@ -345,7 +393,7 @@ async def test_disk_that_refuses_once_takes_no_more_intents(tmp_path: Path) -> N
     assert journal.unshipped == 1
     journal.close()
     second = Journal(tmp_path, segment_bytes=SEGMENT)
-    assert [(row.attempt_id, row.state) for row in second.replayed] == [("a", "settled")]
+    assert [(row.attempt_id, row.state) for row in left(second)] == [("a", "settled")]
     second.close()
 
 
@@ -380,11 +428,11 @@ def test_kill_9_loses_no_attempt_and_doubles_none(tmp_path: Path, lines: int) ->
         said = [writer.stdout.readline().split() for _ in range(lines)]
         writer.kill()
     journal = Journal(tmp_path, segment_bytes=SEGMENT)
-    found = {row.attempt_id: row for row in journal.replayed}
-    assert len(found) == len(journal.replayed)
+    found = {row.attempt_id: row for row in left(journal)}
+    assert len(found) == len(left(journal))
     for kind, number in said:
         row = found[f"a{number}"]
         if kind == "s":
             assert (row.state, row.cost_nanousd) == ("settled", int(number))
-    assert sum(row.state == "in_doubt" for row in journal.replayed) <= 1
+    assert sum(row.state == "in_doubt" for row in left(journal)) <= 1
     journal.close()
