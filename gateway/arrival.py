@@ -86,8 +86,9 @@ def failure_headers(failure: Failure, request_id: str) -> list[Header]:
 class Body(Protocol):
     """The request's body, read once."""
 
-    async def read(self, limit: int) -> bytes:
-        """All of it. Raises ``Refused`` (``too_large``) beyond ``limit`` bytes, ``ClientGone``."""
+    async def read(self, limit: int, seconds: float) -> bytes:
+        """All of it. Raises ``Refused`` beyond ``limit`` bytes (``too_large``) or ``seconds``
+        (``request_timeout``), ``ClientGone``."""
         ...
 
 

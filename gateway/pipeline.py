@@ -42,7 +42,8 @@ class Pipeline:
         try:
             principal = await self._identify(arrival, now)
             accept(arrival)
-            raw = await arrival.body.read(services.settings.body_bytes_max)
+            settings = services.settings
+            raw = await arrival.body.read(settings.body_bytes_max, settings.request_timeout_seconds)
             prompt = arrival.format.parse_request(raw)
             case = decide_case(services, arrival, principal, prompt, request_id, now, started)
         except (Refused, WireError) as error:

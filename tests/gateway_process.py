@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 
 from backends.catalogue import read_providers
-from gateway.api.server import Protocol
+from gateway.api.server import server_config
 from gateway.app import Gateway
 from gateway.clock import Clock
 from gateway.identity import NewKey, create_key
@@ -114,10 +114,8 @@ def running_gateway(
     started: list[Runtime] = []
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        Gateway(settings, started.append, clock), http=Protocol, loop="asyncio", lifespan="on",
-        access_log=False, log_level="warning", timeout_graceful_shutdown=2, backlog=512,
-    )  # fmt: skip
+    config = server_config(Gateway(settings, started.append, clock))
+    config.loop, config.timeout_graceful_shutdown = "asyncio", 2
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

@@ -27,7 +27,7 @@ FailureKind = Literal[
     "internal",
 ]
 """The stable kinds of ``x-moegate-error``. ``invalid_request`` with ``code`` ``unsupported_media_type``
-or ``not_found`` or ``method_not_allowed`` is shown with that HTTP status."""
+or ``not_found``, ``method_not_allowed`` or ``request_timeout`` is shown with that HTTP status."""
 
 EXPLANATIONS: Mapping[FailureKind, tuple[str, str]] = {
     "invalid_request": (

@@ -4,6 +4,7 @@ The only module that knows how the HTTP server talks. No Request, Response or mi
 this place each of them costs more than a whole stage of the pipeline.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, cast
 
@@ -26,11 +27,22 @@ class AsgiBody:
         self._headers = headers
         self._receive = receive
 
-    async def read(self, limit: int) -> bytes:
+    async def read(self, limit: int, seconds: float) -> bytes:
         """See :class:`gateway.arrival.Body`; a declared length over the limit is refused unread."""
         for name, value in self._headers:
             if name == b"content-length" and value.isdigit() and int(value) > limit:
                 raise _too_large(limit)
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._read(limit)
+        except TimeoutError:
+            raise refuse(
+                "invalid_request",
+                f"the request body did not arrive within {seconds:g} seconds",
+                code="request_timeout",
+            ) from None
+
+    async def _read(self, limit: int) -> bytes:
         message = await self._receive()
         if message["type"] == "http.disconnect":
             raise ClientGone

@@ -16,17 +16,13 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from backends.catalogue import read_providers
-from gateway.api.server import Protocol
+from gateway.api.server import BACKLOG, server_config
 from gateway.app import Gateway, check_start
 from gateway.cli.context import read_settings
 from gateway.errors import StartError
 from gateway.prepare import Prepared, make_home, prepare
 from gateway.runtime import Runtime
 from gateway.settings import Settings
-
-GRACE_SECONDS = 30
-KEEP_ALIVE_SECONDS = 75
-BACKLOG = 4096
 
 
 def serve(
@@ -85,7 +81,7 @@ def _serve_alone(
 
     logging.getLogger("uvicorn.error").addFilter(is_news)
     try:
-        uvicorn.Server(_server_config(gateway)).run(sockets=[listener])
+        uvicorn.Server(server_config(gateway)).run(sockets=[listener])
     except KeyboardInterrupt:
         pass
     except SystemExit:
@@ -105,26 +101,8 @@ def _serve_together(
         os.environ["MOEGATE_CONFIG"] = str(config.absolute())
     with suppress(KeyboardInterrupt):
         Multiprocess(
-            _server_config("gateway.cli.serve:make_worker", settings.workers), sockets=[listener]
+            server_config("gateway.cli.serve:make_worker", settings.workers), sockets=[listener]
         ).run()
-
-
-def _server_config(app: Gateway | str, workers: int = 1) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        factory=isinstance(app, str),
-        workers=workers,
-        loop="uvloop",
-        http=Protocol,
-        lifespan="on",
-        access_log=False,
-        log_level="warning",
-        server_header=False,
-        proxy_headers=False,
-        backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
 
 
 def make_worker() -> Gateway:

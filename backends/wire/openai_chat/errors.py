@@ -30,7 +30,12 @@ STATUS: dict[FailureKind, tuple[int, str, str]] = {
 }
 """Kind → status, ``type``, ``code`` where the failure has none of its own."""
 
-CODE_STATUS = {"unsupported_media_type": 415, "not_found": 404, "method_not_allowed": 405}
+CODE_STATUS = {
+    "unsupported_media_type": 415,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "request_timeout": 408,
+}
 """Codes of ``invalid_request`` with an HTTP status of their own."""
 
 

@@ -1,0 +1,192 @@
+"""A client that takes its time, or will not read, costs a connection for a while and nothing else."""
+
+import socket
+import threading
+import time
+from collections.abc import Generator
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from gateway.api import server
+from tests.gateway_process import RunningGateway, running_gateway, two_sided, wait_for
+from tests.upstreams import Scripted, Upstream, chat_answer, event, running_upstream
+
+PRICED = "openai/gpt-5.4-nano"
+SOON = 0.3
+
+
+@pytest.fixture
+def hurried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Generator[tuple[RunningGateway, Upstream]]:
+    """A gateway whose patience is counted in tenths of seconds, and the host outside."""
+    monkeypatch.setattr(server, "LOOK_SECONDS", SOON / 6)
+    monkeypatch.setattr(server, "HEAD_SECONDS", SOON)
+    monkeypatch.setattr(server, "STALL_SECONDS", SOON)
+    with running_upstream() as outside, running_upstream() as inside:
+        outside.default = inside.default = chat_answer()
+        environ = two_sided(outside, inside) | {"MOEGATE_REQUEST_TIMEOUT_SECONDS": "1"}
+        with running_gateway(tmp_path, environ) as gateway:
+            yield gateway, outside
+
+
+def connect(gateway: RunningGateway, receive_buffer: int | None = None) -> socket.socket:
+    """A bare connection."""
+    bare = socket.socket()
+    if receive_buffer is not None:
+        bare.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    bare.settimeout(10)
+    parts = urlsplit(gateway.url)
+    bare.connect((parts.hostname, parts.port))
+    return bare
+
+
+def head(gateway: RunningGateway, *more: str) -> bytes:
+    """The head of a chat request."""
+    lines = [
+        "POST /v1/chat/completions HTTP/1.1",
+        "host: x",
+        f"authorization: Bearer {gateway.key}",
+    ]
+    return "\r\n".join([*lines, "content-type: application/json", *more, "", ""]).encode()
+
+
+def is_ended(bare: socket.socket) -> bool:
+    """Whether the other side has closed; what it sent before is read away."""
+    try:
+        while bare.recv(65536):
+            pass
+    except ConnectionError:
+        return True
+    return True
+
+
+def trickle(bare: socket.socket, piece: bytes, seconds_max: float = 5.0) -> float:
+    """Send ``piece`` again and again until the other side will not have it; how long it would."""
+    began = time.monotonic()
+    try:
+        while time.monotonic() - began < seconds_max:
+            bare.sendall(piece)
+            time.sleep(SOON / 10)
+    except OSError:
+        pass
+    return time.monotonic() - began
+
+
+def test_body_that_does_not_come(hurried: tuple[RunningGateway, Upstream]) -> None:
+    """Bytes that arrive one by one are waited for as long as a request may take, and no longer."""
+    gateway, outside = hurried
+    with closing(connect(gateway)) as bare:
+        bare.sendall(head(gateway, "content-length: 100000"))
+        teller = threading.Thread(target=trickle, args=(bare, b" "))
+        teller.start()
+        answer = httpx.Response(int(bare.recv(65536).split()[1]))
+        assert answer.status_code == 408
+        assert is_ended(bare)
+        teller.join()
+    assert outside.requests == []
+    slow = gateway.client.build_request(
+        "POST",
+        "/v1/chat/completions",
+        headers={"authorization": f"Bearer {gateway.key}", "content-type": "application/json"},
+        content=(time.sleep(0.2) or b" " for _ in range(20)),
+    )
+    refused = gateway.client.send(slow)
+    assert refused.status_code == 408
+    error = refused.json()["error"]
+    assert (error["code"], error["type"]) == ("request_timeout", "invalid_request_error")
+    assert refused.headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize(
+    "begin", [b"", b"POST /v1/chat/compl", b"GET / HTTP/1.1\r\nhost: x\r\nx-a: "]
+)
+def test_head_that_does_not_come(hurried: tuple[RunningGateway, Upstream], begin: bytes) -> None:
+    """Who connects and says nothing, or says it by the byte, is let go of."""
+    gateway, _outside = hurried
+    with closing(connect(gateway)) as bare:
+        bare.sendall(begin)
+        if begin:
+            assert SOON * 0.9 < trickle(bare, b"a") < 3
+        assert is_ended(bare)
+
+
+def test_head_without_end(hurried: tuple[RunningGateway, Upstream]) -> None:
+    """Headers are kept in memory before anybody knows whose they are, so there is a bound."""
+    gateway, _outside = hurried
+    with closing(connect(gateway)) as bare:
+        bare.sendall(b"GET / HTTP/1.1\r\n")
+        assert trickle(bare, b"x-a: " + b"a" * server.HEAD_BYTES_MAX + b"\r\n") < SOON
+        assert is_ended(bare)
+
+
+def test_rest_of_a_refused_body(hurried: tuple[RunningGateway, Upstream]) -> None:
+    """A stranger is answered at once and may not go on sending for ever."""
+    gateway, _outside = hurried
+    with closing(connect(gateway)) as bare:
+        bare.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n"
+        )
+        assert b" 401 " in bare.recv(65536)
+        assert trickle(bare, b" ") < 3
+
+
+def test_trailers_are_no_headers(hurried: tuple[RunningGateway, Upstream]) -> None:
+    """What stands behind a chunked body changes nothing of what its head said, and fills no memory."""
+    gateway, outside = hurried
+    body = b'{"model":"auto","messages":[{"role":"user","content":"hi"}]}'
+    with closing(connect(gateway)) as bare:
+        bare.sendall(
+            head(gateway, "transfer-encoding: chunked", "x-data-class: confidential")
+            + b"%x\r\n%s\r\n0\r\nx-data-class: public\r\nauthorization: Bearer other\r\n\r\n"
+            % (len(body), body)
+        )
+        answer = bare.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"x-moegate-target: sglang/home-model" in answer
+    assert outside.requests == []
+
+
+def test_quiet_connection_is_kept(hurried: tuple[RunningGateway, Upstream]) -> None:
+    """Between two requests a connection rests, with nothing owed."""
+    gateway, _outside = hurried
+    with closing(connect(gateway)) as bare:
+        for _ in range(2):
+            bare.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert b" 200 " in bare.recv(65536)
+            time.sleep(SOON * 3)
+
+
+def test_client_that_does_not_read_a_stream(hurried: tuple[RunningGateway, Upstream]) -> None:
+    """The call is ended and booked long before the provider has said all."""
+    gateway, outside = hurried
+    said = event({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [
+        {"index": 0, "delta": {"content": "x" * 60_000}, "finish_reason": None}]})  # fmt: skip
+    outside.script.append(Scripted(chunks=(said,) * 1000, is_stream=True))
+    with closing(connect(gateway, 4096)) as bare:
+        body = b'{"model":"%s","stream":true,"messages":[{"role":"user","content":"hi"}]}' % (
+            PRICED.encode()
+        )
+        bare.sendall(head(gateway, f"content-length: {len(body)}") + body)
+        wait_for(lambda: bool(gateway.rows("attempts")))
+    [attempt] = gateway.rows("attempts")
+    assert (attempt["state"], attempt["usage_source"]) == ("interrupted", "bound")
+    assert attempt["cost_nanousd"] > 0
+
+
+def test_client_that_does_not_read_an_answer(hurried: tuple[RunningGateway, Upstream]) -> None:
+    """An answer that nobody takes is not kept in memory for ever; it was had, and is booked."""
+    gateway, outside = hurried
+    outside.script.append(chat_answer("x" * 8_000_000))
+    with closing(connect(gateway, 4096)) as bare:
+        body = b'{"model":"%s","messages":[{"role":"user","content":"hi"}]}' % PRICED.encode()
+        bare.sendall(head(gateway, f"content-length: {len(body)}") + body)
+        wait_for(lambda: bool(gateway.rows("attempts")))
+        time.sleep(SOON * 3)
+        assert is_ended(bare)
+    [attempt] = gateway.rows("attempts")
+    assert attempt["state"] == "settled"
