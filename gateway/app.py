@@ -49,6 +49,8 @@ Ping = Callable[[], Awaitable[None]]
 
 POLICY_POLL_SECONDS = 1.0
 ADOPT_SECONDS = 2.0
+SEED_SECONDS = 5.0
+"""For SQL to say what a budget has left; a client waits for it."""
 STANDARD_OUTPUT = 1
 GC_THRESHOLD = 20_000
 """Allocations between two looks of the youngest generation; requests hardly leave cycles behind."""
@@ -152,12 +154,9 @@ async def open_gateway(settings: Settings, clock: Clock | None = None) -> AsyncG
             metrics=Metrics(str(os.getpid()) if settings.workers > 1 else ""),
             log=log,
         )
-        poll = asyncio.create_task(_follow_policy(engine, routing, active.version, log))
-        stack.callback(poll.cancel)
-        follow = asyncio.create_task(world.follow(routing))
-        stack.callback(follow.cancel)
-        adopt = asyncio.create_task(_adopt_left(journal, shipper, settler, log))
-        stack.callback(adopt.cancel)
+        background.keep(lambda: _follow_policy(engine, routing, active.version, log), "policy")
+        background.keep(lambda: world.follow(routing), "targets")
+        background.keep(lambda: _adopt_left(journal, shipper, settler, log), "dead workers")
         _settle_memory()
         yield Runtime(services, engine, ping, clock.now())
 
@@ -210,8 +209,9 @@ def _open_admission(
 ) -> tuple[Admission, CacheStore, Ping | None]:
     async def seed(windows: Sequence[str]) -> dict[str, int]:
         try:
-            await shipper.drain()
-            return await booked(engine, windows)
+            async with asyncio.timeout(SEED_SECONDS):
+                await shipper.drain()
+                return await booked(engine, windows)
         except (SQLAlchemyError, OSError) as error:
             raise AdmissionDown(type(error).__name__) from error
 
@@ -244,7 +244,9 @@ async def _adopt_left(
 async def _follow_policy(
     engine: AsyncEngine, routing: RoutingTable, version: int, log: FilteringBoundLogger
 ) -> None:
-    """Take up what was applied meanwhile; while SQL is away the last policy goes on."""
+    """Take up what was applied meanwhile; while SQL is away, or if it does not work with this catalogue, the
+    last policy goes on, and the new one is tried again: the catalogue may change."""
+    refused = version
     while True:
         await asyncio.sleep(POLICY_POLL_SECONDS)
         try:
@@ -256,10 +258,12 @@ async def _follow_policy(
             continue
         if active is None:
             continue
-        version = active.version
         try:
             routing.swap_policy(active.parse())
         except PolicyError as error:
-            log.error("policy not taken up", version=version, error=str(error))
+            if refused != active.version:
+                refused = active.version
+                log.error("policy not taken up", version=refused, error=str(error))
         else:
+            version = active.version
             log.info("policy in force", version=version, policy=active.name)

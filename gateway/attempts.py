@@ -137,12 +137,6 @@ class Attempts:
         adapter = case.routing.adapters[target.adapter]
         if turn.pause:
             await asyncio.sleep(turn.pause)
-        # A further turn belongs to the try that has begun.
-        if not turn.tried and not self._services.health.begin(
-            target.name, self._services.clock.now()
-        ):
-            failures.append(_SET_ASIDE)
-            return None
         try:
             if adapter.load is not None:
                 await adapter.load()
@@ -152,6 +146,12 @@ class Attempts:
             return None
         if case.is_strict and outbound.dropped:
             failures.append(_strict_failure(target, outbound.dropped))
+            return None
+        # Last, for who begins a trial has to bring it to its end. A further turn belongs to the one begun.
+        if not turn.tried and not self._services.health.begin(
+            target.name, self._services.clock.now()
+        ):
+            failures.append(_SET_ASIDE)
             return None
         row = AttemptRow(
             attempt_id=f"{case.request_id}-{self._ending.attempts + 1}",

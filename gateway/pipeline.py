@@ -1,6 +1,6 @@
 """The way of one request, top to bottom: read :meth:`Pipeline.run`, then the stages in its order.
 
-accept → identify → parse → classify → decide → admit → journal → call → relay → settle. Each stage
+identify → accept → parse → classify → decide → admit → journal → call → relay → settle. Each stage
 is one call; the calls themselves, and what they book, are in :mod:`gateway.attempts`.
 Promises: one request row for everything that got as far as a decision; errors in the client's own format;
 a prompt that was not decided goes nowhere.
@@ -16,12 +16,13 @@ from gateway.attempts import Attempts, answer_headers, route_headers
 from gateway.cache import CacheEntry
 from gateway.case import Case, Ending
 from gateway.deciding import decide_case, refuse_if_nobody
-from gateway.errors import Bug, Refused, refuse
-from gateway.identity import IdentityDown, Miss, Principal
+from gateway.errors import Refused, refuse
+from gateway.identity import authenticate
 from gateway.ledger import JournalDown
 from gateway.records import request_row
 from gateway.reservations import Hold, denied_failure, worst_case
 from gateway.services import Services
+from gateway.telemetry.bugs import log_bug
 
 OVERLOADED_RETRY_SECONDS = 5.0
 JSON_TYPES = (b"application/json",)
@@ -40,7 +41,8 @@ class Pipeline:
         started, now = services.clock.monotonic(), services.clock.now()
         request_id = services.ids.make(now)
         try:
-            principal = await self._identify(arrival, now)
+            token = arrival.format.read_token(arrival)
+            principal = await authenticate(services.identity, token, now)
             accept(arrival)
             settings = services.settings
             raw = await arrival.body.read(settings.body_bytes_max, settings.request_timeout_seconds)
@@ -54,7 +56,9 @@ class Pipeline:
         except (
             Exception
         ) as error:  # the last guard: a bug must not leave the client without an answer
-            await self._refuse(arrival, reply, request_id, self._bug(request_id, error), started)
+            await self._refuse(
+                arrival, reply, request_id, log_bug(services.log, request_id, error), started
+            )
             return
         watch()
         ending = Ending()
@@ -67,33 +71,6 @@ class Pipeline:
             self._record(case, ending)
         if ending.failure is not None and not reply.has_started:
             await self._send_failure(arrival, reply, request_id, ending.failure, case, ending)
-
-    async def _identify(self, arrival: Arrival, now: float) -> Principal:
-        token = arrival.format.read_token(arrival)
-        if not token:
-            raise refuse(
-                "unauthenticated",
-                "no API key was sent; send it as `Authorization: Bearer mg-…`",
-                code="invalid_api_key",
-            )
-        identity = self._services.identity
-        found = identity.find(token, now)
-        if found is Miss:
-            try:
-                found = await identity.load(token, now)
-            except IdentityDown:
-                raise refuse(
-                    "overloaded",
-                    "keys cannot be looked up at the moment; try again later",
-                    retry_after_seconds=OVERLOADED_RETRY_SECONDS,
-                ) from None
-        if not isinstance(found, Principal):
-            raise refuse(
-                "unauthenticated",
-                "the API key is unknown or revoked",
-                code="invalid_api_key",
-            )
-        return found
 
     async def _answer(self, case: Case, reply: Reply, ending: Ending) -> None:
         """Admit, then call: fills ``ending``; what could not be answered is its ``failure``."""
@@ -117,7 +94,7 @@ class Pipeline:
         except (AdmissionDown, JournalDown) as down:
             ending.state, ending.failure = "refused", _unavailable(down)
         except Exception as error:  # as in run(): the client gets an answer, the log gets the bug
-            ending.state, ending.failure = "failed", self._bug(case.request_id, error)
+            ending.state, ending.failure = "failed", log_bug(services.log, case.request_id, error)
         finally:
             services.metrics.in_flight.dec()
             await hold.give_back()
@@ -231,23 +208,6 @@ class Pipeline:
         if case is not None and ending is not None:
             headers += route_headers(case, ending, ending.target or "")
         await reply.whole(status, headers, body)
-
-    def _bug(self, request_id: str, error: Exception) -> Failure:
-        """A bug is logged with its place and shown as nothing but the request's id."""
-        place = error.__traceback__
-        while place is not None and place.tb_next is not None:
-            place = place.tb_next
-        where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else ""
-        self._services.log.error(
-            "bug",
-            request_id=request_id,
-            error=type(error).__name__,
-            where=where,
-            text=str(error) if isinstance(error, Bug) else "",
-        )
-        return Failure(
-            "internal", f"something broke inside the gateway; its log knows `{request_id}`"
-        )
 
 
 def accept(arrival: Arrival) -> None:

@@ -1,14 +1,16 @@
 """A running gateway as its pages and its readiness check see it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway.errors import refuse
-from gateway.identity import IdentityDown, Miss, Principal
 from gateway.services import Services
+
+PROBE_SECONDS = 2.0
+"""Orchestrators ask with a deadline of a few seconds themselves; what hangs is away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,24 +31,6 @@ class Runtime:
     engine: AsyncEngine
     ping_redis: Callable[[], Awaitable[None]] | None
     started_at: float
-
-    async def identify(self, authorization: str | None) -> Principal:
-        """The principal of an ``Authorization: Bearer`` header. Raises ``Refused``."""
-        scheme, _, token = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            raise refuse("unauthenticated", "no API key was sent", code="invalid_api_key")
-        identity, now = self.services.identity, self.services.clock.now()
-        found = identity.find(token.strip().encode(), now)
-        if found is Miss:
-            try:
-                found = await identity.load(token.strip().encode(), now)
-            except IdentityDown:
-                raise refuse("overloaded", "keys cannot be looked up at the moment") from None
-        if not isinstance(found, Principal):
-            raise refuse(
-                "unauthenticated", "the API key is unknown or revoked", code="invalid_api_key"
-            )
-        return found
 
     async def check(self) -> list[Check]:
         """What works. SQL may be away for a while (the journal keeps the accounts); Redis, where it is
@@ -81,7 +65,8 @@ class Runtime:
 
 async def _check(name: str, probe: Callable[[], Awaitable[None]], *, is_needed: bool) -> Check:
     try:
-        await probe()
+        async with asyncio.timeout(PROBE_SECONDS):
+            await probe()
     except Exception as error:  # a probe: any failure is its answer
         return Check(name, is_ok=False, is_needed=is_needed, detail=type(error).__name__)
     return Check(name, is_ok=True, is_needed=is_needed)

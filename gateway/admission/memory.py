@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from gateway.admission.seam import Ask, Denied, Grant, Reservation, Seed, rate_window, window_of
 
+ACCOUNTS_MAX = 20_000
+"""Windows, about 200 bytes each."""
+
 
 @dataclass(slots=True)
 class _Account:
@@ -44,8 +47,7 @@ class MemoryAdmission:
         if not ask.limits:
             return Grant()
         windows = tuple(window_of(limit, ask.now) for limit in ask.limits)
-        missing = [window for window in windows if window not in self._accounts]
-        if missing:
+        while missing := [window for window in windows if window not in self._accounts]:
             await self._load(missing)
         return self._reserve(ask, windows)
 
@@ -79,8 +81,18 @@ class MemoryAdmission:
             missing = [window for window in windows if window not in self._accounts]
             if missing:
                 booked = await self._seed(missing)
+                self._forget_idle()
                 for window in missing:
                     self._accounts.setdefault(window, _Account(booked.get(window, 0)))
+
+    def _forget_idle(self) -> None:
+        """Days and keys pass: the windows known for longest go, if nothing is held in them. Who needs one
+        again reads it from SQL."""
+        if len(self._accounts) < ACCOUNTS_MAX:
+            return
+        idle = [window for window, account in self._accounts.items() if account.reserved == 0]
+        for window in idle[: ACCOUNTS_MAX // 2]:
+            del self._accounts[window]
 
     async def settle(self, reservation: Reservation, spent_nanousd: int) -> None:
         """See :class:`gateway.admission.seam.Admission`."""
@@ -88,7 +100,9 @@ class MemoryAdmission:
         if held is None:
             return
         for window in held.windows:
-            account = self._accounts[window]
+            account = self._accounts.get(window)
+            if account is None:
+                continue  # Nothing was held in it, and it was forgotten: SQL will tell what was spent.
             account.reserved -= held.amount_nanousd
             account.spent += spent_nanousd
 

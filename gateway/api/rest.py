@@ -16,13 +16,16 @@ from starlette.routing import Route
 
 from backends.wire import openai_chat
 from backends.wire.failure import Failure
-from gateway.arrival import failure_headers
+from gateway.api.asgi import AsgiBody
+from gateway.api.chat import OpenAIChat
+from gateway.arrival import Arrival, failure_headers
 from gateway.decision_record import parse_decision
 from gateway.errors import Refused, refuse
-from gateway.identity import Principal
+from gateway.identity import Principal, authenticate
 from gateway.ledger import tables
 from gateway.routing import AUTO
 from gateway.runtime import Runtime
+from gateway.telemetry.bugs import log_bug
 from policies.explain import explain
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -57,6 +60,7 @@ class Rest:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._services = runtime.services
+        self._format = OpenAIChat()
         page = (files("gateway.api") / "welcome.html").read_text(encoding="utf-8")
         self._page = page
         self._page_headers = page_headers(page)
@@ -142,6 +146,7 @@ class Rest:
         del request
         services = self._services
         now = services.clock.now()
+        services.metrics.healthy.clear()
         for target in services.routing.current.targets:
             is_healthy, _reason = services.health.state(target.name, now)
             services.metrics.healthy.labels(target.name).set(1 if is_healthy else 0)
@@ -184,7 +189,11 @@ class Rest:
         self, request: Request, serve: Callable[[Request, Principal], Awaitable[Response]]
     ) -> Response:
         try:
-            principal = await self._runtime.identify(request.headers.get("authorization"))
+            body = AsgiBody(request.headers.raw, request.receive)
+            arrival = Arrival(self._format, request.headers.raw, body)
+            token = self._format.read_token(arrival)
+            now = self._services.clock.now()
+            principal = await authenticate(self._services.identity, token, now)
             return await serve(request, principal)
         except Refused as refusal:
             return self._failure(refusal.failure)
@@ -196,8 +205,13 @@ class Rest:
             )
             return self._failure(failure)
 
-    def _failure(self, failure: Failure, allow: str | None = None) -> Response:
-        request_id = self._services.ids.make(self._services.clock.now())
+    def _make_id(self) -> str:
+        return self._services.ids.make(self._services.clock.now())
+
+    def _failure(
+        self, failure: Failure, request_id: str = "", allow: str | None = None
+    ) -> Response:
+        request_id = request_id or self._make_id()
         status, body = openai_chat.render_failure(failure, request_id)
         response = Response(body, status)
         response.raw_headers.extend(failure_headers(failure, request_id))
@@ -212,7 +226,7 @@ class Rest:
             message = f"`{request.method}` is not allowed on `{shown}`"
             failure = Failure("invalid_request", message, code="method_not_allowed")
             allowed = {name.lower(): value for name, value in (error.headers or {}).items()}
-            return self._failure(failure, allowed.get("allow"))
+            return self._failure(failure, allow=allowed.get("allow"))
         return self._failure(
             Failure("invalid_request", f"there is nothing at `{shown}`", code="not_found")
         )
@@ -220,8 +234,8 @@ class Rest:
     async def bug(self, request: Request, error: Exception) -> Response:
         """The last guard of the pages: logged, and shown as nothing but an id."""
         del request
-        self._services.log.error("bug", error=type(error).__name__)
-        return self._failure(Failure("internal", "something broke inside the gateway"))
+        request_id = self._make_id()
+        return self._failure(log_bug(self._services.log, request_id, error), request_id)
 
 
 def page_headers(page: str) -> dict[str, str]:

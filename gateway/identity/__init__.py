@@ -1,5 +1,6 @@
 """Who asks: API keys and the principals behind them. Only digests of keys are ever kept."""
 
+from gateway.identity.authenticate import authenticate
 from gateway.identity.keys import (
     DEFAULT_ORGANISATION,
     KeyRecord,
@@ -9,17 +10,16 @@ from gateway.identity.keys import (
     list_keys,
     revoke_key,
 )
-from gateway.identity.lookup import Identity, IdentityDown, Miss
+from gateway.identity.lookup import Identity
 from gateway.identity.principal import Principal
 
 __all__ = [
     "DEFAULT_ORGANISATION",
     "Identity",
-    "IdentityDown",
     "KeyRecord",
-    "Miss",
     "NewKey",
     "Principal",
+    "authenticate",
     "create_key",
     "ensure_admin",
     "list_keys",

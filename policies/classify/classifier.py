@@ -112,6 +112,7 @@ class Classifier:
         digest = hashlib.sha256(raw).digest()
         hits = self._memo.get(digest)
         if hits is not None:
+            self._memo.move_to_end(digest)
             return hits
         if not may_scan:
             return _Hits(frozenset(), self.types)

@@ -179,3 +179,12 @@ def test_image_that_is_one_is_taken(scene: Scene) -> None:
     data = base64.b64encode(b"\x89PNG").decode()
     url = f"data:image/png;base64,{data}"
     assert scene.gateway.chat({"model": "auto", "messages": image(url)}).status_code == 200
+
+
+def test_two_keys_on_a_page(scene: Scene) -> None:
+    """The pages read a key as the hot endpoint does: two of them are refused, and so are odd bytes."""
+    twice = [("authorization", f"Bearer {scene.gateway.key}"), ("authorization", "Bearer other")]
+    refused = scene.gateway.client.get("/v1/models", headers=twice)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "authorization")
+    odd = [(b"authorization", f"Bearer {scene.gateway.key}".encode() + b"\xff")]
+    assert scene.gateway.client.get("/v1/models", headers=odd).status_code == 401

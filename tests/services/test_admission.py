@@ -20,6 +20,7 @@ from gateway.admission import (
     MemoryAdmission,
     Reservation,
     left_reservation,
+    memory,
     windows_on,
 )
 from gateway.admission.redis import RedisAdmission
@@ -311,6 +312,26 @@ async def test_request_from_the_minute_before_frees_no_rate(admission: Admission
         assert isinstance(await admission.admit(ask(f"a{number}", 0, rpm=2, now=now)), Grant)
     await admission.admit(ask("late", 0, rpm=2, now=now - 30))
     assert isinstance(await admission.admit(ask("b", 0, rpm=2, now=now)), Denied)
+
+
+async def test_forgotten_windows_are_read_again(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In memory only so many windows are kept: those that hold something stay, the others are in SQL."""
+    monkeypatch.setattr(memory, "ACCOUNTS_MAX", 4)
+    admission = MemoryAdmission(books.seed, MemoryStore(1_000_000).find)
+    open_one = held(await admission.admit(ask("open", 700, Limit("key:open", "total", 1000))))
+    free_one = held(await admission.admit(ask("free", 0, Limit("key:free", "total", 1000))))
+    for number in range(20):
+        limits = [Limit(f"key:{number}", period, 1000) for period in ("total", "day")]
+        granted = held(await admission.admit(ask(f"r{number}", 10, *limits)))
+        await admission.settle(granted, 10)
+    assert books.asked >= 20
+    await admission.settle(free_one, 0)
+    denied = await admission.admit(ask("more", 400, Limit("key:open", "total", 1000)))
+    assert isinstance(denied, Denied)
+    await admission.settle(open_one, 0)
+    assert held(await admission.admit(ask("more", 400, Limit("key:open", "total", 1000))))
 
 
 async def unreachable(reservation: Reservation, spent_nanousd: int) -> None:

@@ -13,8 +13,6 @@ from gateway.admission.seam import LIMIT_NANOUSD_MAX
 from gateway.errors import StartError
 from gateway.identity import (
     Identity,
-    IdentityDown,
-    Miss,
     NewKey,
     Principal,
     create_key,
@@ -28,6 +26,8 @@ from gateway.identity.lookup import (
     GRACE_SECONDS,
     OUTAGE_SECONDS,
     UNKNOWN_SECONDS,
+    IdentityDown,
+    Miss,
 )
 from gateway.ledger.tables import keys, organisations, teams
 
