@@ -128,11 +128,12 @@ class Protocol(HttpToolsProtocol):
         cycle = self.cycle
         if self._paused_since is not None:
             is_late = now - self._paused_since > STALL_SECONDS
-        elif self._is_head or cycle is None or (cycle.response_complete and cycle.more_body):
+        elif cycle is not None and not cycle.response_complete:
+            is_late = False  # A request is being worked on, and has deadlines of its own.
+        elif self._is_head or cycle is None or cycle.more_body:
             is_late = now - self._since > HEAD_SECONDS
         else:
             # Between requests uvicorn's own timer closes; that waits for a client which does not read.
-            is_late = cycle.response_complete and self.transport.is_closing()
-            is_late = is_late and now - self._since > STALL_SECONDS
+            is_late = self.transport.is_closing() and now - self._since > STALL_SECONDS
         if is_late:
             self.transport.abort()

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.api import server
 from tests.gateway_process import RunningGateway, running_gateway, two_sided, wait_for
-from tests.upstreams import Scripted, Upstream, chat_answer, event, running_upstream
+from tests.upstreams import Scripted, Upstream, chat_answer, chat_stream, event, running_upstream
 
 PRICED = "openai/gpt-5.4-nano"
 SOON = 0.3
@@ -63,6 +63,16 @@ def is_ended(bare: socket.socket) -> bool:
     except ConnectionError:
         return True
     return True
+
+
+def read_until(bare: socket.socket, end: bytes) -> bytes:
+    """What arrives, up to ``end``."""
+    said = b""
+    while not said.endswith(end):
+        piece = bare.recv(65536)
+        assert piece, said
+        said += piece
+    return said
 
 
 def trickle(bare: socket.socket, piece: bytes, seconds_max: float = 5.0) -> float:
@@ -145,7 +155,7 @@ def test_trailers_are_no_headers(hurried: tuple[RunningGateway, Upstream]) -> No
             + b"%x\r\n%s\r\n0\r\nx-data-class: public\r\nauthorization: Bearer other\r\n\r\n"
             % (len(body), body)
         )
-        answer = bare.recv(65536)
+        answer = read_until(bare, b"}}")
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert b"x-moegate-target: sglang/home-model" in answer
     assert outside.requests == []
@@ -157,8 +167,22 @@ def test_quiet_connection_is_kept(hurried: tuple[RunningGateway, Upstream]) -> N
     with closing(connect(gateway)) as bare:
         for _ in range(2):
             bare.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
-            assert b" 200 " in bare.recv(65536)
+            assert b" 200 " in read_until(bare, b'{"status":"ok"}')
             time.sleep(SOON * 3)
+
+
+def test_answer_outlasts_the_patience(hurried: tuple[RunningGateway, Upstream]) -> None:
+    """Who has begun to say what comes next still gets the answer to what was asked before."""
+    gateway, outside = hurried
+    slowly = chat_stream(("he", "l", "l", "o"), pause=SOON / 3)
+    outside.script.append(slowly)
+    body = (
+        b'{"model":"%s","stream":true,"messages":[{"role":"user","content":"hi"}]}'
+        % PRICED.encode()
+    )
+    with closing(connect(gateway)) as bare:
+        bare.sendall(head(gateway, f"content-length: {len(body)}") + body + b"GET /heal")
+        assert b"[DONE]" in read_until(bare, b"\r\n0\r\n\r\n")
 
 
 def test_client_that_does_not_read_a_stream(hurried: tuple[RunningGateway, Upstream]) -> None:
