@@ -71,8 +71,8 @@ class Upstream:
     """One answer on its way in. Must end in :meth:`release` or :meth:`abort`."""
 
     __slots__ = (
-        "_asked_at", "_connection", "_deadline", "_idle_seconds", "_inflater", "_is_aborted", "_is_late",
-        "_loop", "_origin", "_pairs", "_pool", "_timer", "status",
+        "_asked_at", "_connection", "_deadline", "_idle_seconds", "_inflater", "_is_aborted", "_loop",
+        "_origin", "_pairs", "_pool", "_timer", "status",
     )  # fmt: skip
 
     def __init__(
@@ -94,7 +94,6 @@ class Upstream:
         self._loop = asyncio.get_running_loop()
         self._asked_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._is_late = False
         self._is_aborted = False
         self._inflater = _find_inflater(self)
 
@@ -163,9 +162,9 @@ class Upstream:
             self.abort()
             raise
         except AnswerBroken as error:
-            is_late, is_aborted = self._is_late, self._is_aborted
+            is_aborted = self._is_aborted
             self.abort()
-            if is_late:
+            if connection.is_late:
                 raise _timed_out("the provider stopped answering in time", self.status) from error
             words = "the answer was given up" if is_aborted else "the provider's answer was cut"
             raise _failed(words, error, self.status) from error
@@ -200,9 +199,8 @@ class Upstream:
             self._timer = self._loop.call_at(due, self._watch)
             return
         self._timer = None
-        self._is_late = True
         if self._connection is not None:
-            self._connection.abort()
+            self._connection.expire()
 
     def _unwatch(self) -> None:
         if self._timer is not None:
@@ -322,12 +320,12 @@ class Transport:
     async def _ask(
         self, connection: Connection, route: _Route, body: bytes | None, first_byte_at: float
     ) -> Connection:
-        timer = self._loop.call_at(first_byte_at, connection.abort)
+        timer = self._loop.call_at(first_byte_at, connection.expire)
         try:
             await connection.exchange(route.head, body)
         except AnswerBroken as error:
             is_begun = body is not None and connection.is_begun
-            if self._loop.time() >= first_byte_at:
+            if connection.is_late:
                 words = "the provider did not answer in time"
                 raise _timed_out(words, None, may_have_spent=is_begun) from error
             words = "the connection to the provider broke before it answered"

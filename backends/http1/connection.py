@@ -40,8 +40,8 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_buffered", "_chunks", "_drained", "_error", "_has_length", "_headers", "_interims", "_is_asked",
         "_is_head_in", "_is_reading_paused", "_is_surplus", "_is_writing_paused", "_limits", "_loop", "_on_lost",
-        "_parser", "_poll", "_transport", "_unread", "_waiter", "is_begun", "is_complete", "is_fit", "is_lost",
-        "rested_at", "status",
+        "_parser", "_poll", "_transport", "_unread", "_waiter", "is_begun", "is_complete", "is_fit", "is_late",
+        "is_lost", "rested_at", "status",
     )  # fmt: skip
 
     def __init__(self, limits: HeadLimits, on_lost: "Callable[[Connection], None]") -> None:
@@ -69,6 +69,8 @@ class Connection(asyncio.Protocol):
         self.is_begun = False
         """Whether any of the request was handed to the connection."""
         self.is_complete = False
+        self.is_late = False
+        """Whether it was :meth:`expire` that ended the exchange."""
         self.status = 0
 
     # What the one who asks does
@@ -165,6 +167,11 @@ class Connection(asyncio.Protocol):
         self.is_fit = False
         self._fail(AnswerBroken("given up"))
         self._transport.abort()
+
+    def expire(self) -> None:
+        """Close now, for time is up. Timers call this; clocks are not asked, as a timer may come a little early."""
+        self.is_late = True
+        self.abort()
 
     async def _wait(self) -> None:
         self._waiter = self._loop.create_future()
