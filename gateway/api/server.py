@@ -1,15 +1,19 @@
-"""The HTTP server's protocol: uvicorn's, which also tells a request at once that its client hung up, and
-which lets no client keep a connection for nothing.
+"""The HTTP server's protocol: uvicorn's, which also tells a request at once that its client hung up, lets no
+client keep a connection for nothing, and works on one request of a connection at a time.
 
 uvicorn tells of a hang-up through ``receive``; waiting there takes a task for every request, and cancelling
 that task again when the answer is out. A callback that the request leaves in its scope costs a dictionary
 entry. Deadlines are looked at by a timer of the connection every few seconds: nothing is armed for a request.
+
+What a client sends behind a request that is being worked on is thrown away, and the connection closed after
+the answer, as RFC 9112 (9.3.2) allows; to keep it would mean to stop reading, and then no hang-up is seen.
 """
 
 import asyncio
 from collections.abc import Callable
 from typing import cast
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -57,9 +61,17 @@ class _Nowhere(list[tuple[bytes, bytes]]):
         """Forget it."""
 
 
+class _Behind(Exception):
+    """A request begins behind one that is being worked on."""
+
+
 class Protocol(HttpToolsProtocol):
     """One connection."""
 
+    _is_deaf = False
+    """Whether what comes is thrown away."""
+    _is_upgrade = False
+    """Whether the head that has just ended asks for another protocol."""
     _is_head = False
     """Whether a head has begun and not ended."""
     _head_bytes = 0
@@ -88,14 +100,46 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """See :class:`asyncio.Protocol`."""
-        super().data_received(data)
+        if self._is_deaf:
+            return
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as stop:
+            self._decline_upgrade(data[stop.args[0] :])
+        except httptools.HttpParserError:
+            if not self._is_deaf:
+                self.send_400_response("Invalid HTTP request received.")
+            return
         if self._is_head:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES_MAX:
                 self.transport.abort()
 
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Go on as if nobody had asked (RFC 9110, 7.8): Java's client asks for HTTP/2 with each first request.
+
+        The parser takes what follows such a head for the other protocol, so a new one gets the head without
+        the question, and ``rest``.
+        """
+        self._is_upgrade = False
+        if self.parser.get_method() == b"CONNECT":
+            self.send_400_response("This is no proxy.")
+            return
+        first = b"%b %b HTTP/1.1" % (self.parser.get_method(), self.url)
+        asked = (b"connection", b"upgrade", b"http2-settings")
+        lines = [b"%b: %b" % header for header in self.headers if header[0] not in asked]
+        if not self.parser.should_keep_alive():
+            lines.append(b"connection: close")
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join([first, *lines, b"", rest]))
+
     def on_message_begin(self) -> None:
-        """The parser saw the first byte of a request."""
+        """The parser saw the first byte of a request. Raises to stop it."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._is_deaf = True
+            self.cycle.keep_alive = False
+            raise _Behind
         super().on_message_begin()
         self._is_head = True
         self._head_bytes = 0
@@ -104,8 +148,19 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The parser saw the end of a head."""
         self._is_head = False
+        if self.parser.should_upgrade():
+            self._is_upgrade = True
+            return
         super().on_headers_complete()
         self.headers = _Nowhere()
+
+    def on_message_complete(self) -> None:
+        """The parser saw the end of a request, or of a head that asks for another protocol."""
+        if self._is_upgrade:
+            return
+        super().on_message_complete()
+        # A large body paused it, and nobody may ask for more of it: a hang-up could not be seen.
+        self.flow.resume_reading()
 
     def on_response_complete(self) -> None:
         """An answer was written, if not yet sent."""
@@ -133,7 +188,8 @@ class Protocol(HttpToolsProtocol):
         elif self._is_head or cycle is None or cycle.more_body:
             is_late = now - self._since > HEAD_SECONDS
         else:
-            # Between requests uvicorn's own timer closes; that waits for a client which does not read.
-            is_late = self.transport.is_closing() and now - self._since > STALL_SECONDS
+            # uvicorn's own timer closes too, but not for who does not read, or once sent an empty line.
+            patience = STALL_SECONDS if self.transport.is_closing() else KEEP_ALIVE_SECONDS
+            is_late = now - self._since > patience
         if is_late:
             self.transport.abort()

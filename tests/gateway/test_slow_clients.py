@@ -214,3 +214,96 @@ def test_client_that_does_not_read_an_answer(hurried: tuple[RunningGateway, Upst
         assert is_ended(bare)
     [attempt] = gateway.rows("attempts")
     assert attempt["state"] == "settled"
+
+
+def test_client_that_leaves_after_a_large_body(hurried: tuple[RunningGateway, Upstream]) -> None:
+    """A body that comes whole, after its head, is read to its end, and so is the end of the connection."""
+    gateway, outside = hurried
+    silent = threading.Event()
+    outside.script.append(chat_stream(held_back=silent))
+    body = b'{"model":"%s","messages":[{"role":"user","content":"%s"}]}' % (
+        PRICED.encode(),
+        b"x" * 100_000,
+    )
+    with closing(connect(gateway)) as bare:
+        bare.sendall(head(gateway, f"content-length: {len(body)}"))
+        time.sleep(0.1)
+        bare.sendall(body)
+        wait_for(lambda: bool(outside.requests))
+    wait_for(lambda: bool(gateway.rows("attempts")), 0.9)
+    silent.set()
+    [attempt] = gateway.rows("attempts")
+    assert attempt["state"] == "interrupted"
+
+
+def test_request_behind_another(hurried: tuple[RunningGateway, Upstream]) -> None:
+    """One at a time: what is sent behind a request is not worked on, the connection ends with the answer."""
+    gateway, outside = hurried
+    body = b'{"model":"auto","messages":[{"role":"user","content":"hi"}]}'
+    request = head(gateway, f"content-length: {len(body)}") + body
+    with closing(connect(gateway)) as bare:
+        bare.sendall(request + request + b"x" * 1_000_000)
+        said = b""
+        while piece := bare.recv(65536):
+            said += piece
+    assert said.count(b"HTTP/1.1 200 ") == said.count(b"HTTP/1.1 ") == 1
+    assert len(gateway.rows("requests")) == 1
+
+
+def test_client_that_leaves_with_a_request_behind(hurried: tuple[RunningGateway, Upstream]) -> None:
+    """The request that is being worked on is the one that is told."""
+    gateway, outside = hurried
+    silent = threading.Event()
+    outside.script.append(chat_stream(held_back=silent))
+    body = b'{"model":"%s","messages":[{"role":"user","content":"hi"}]}' % PRICED.encode()
+    with closing(connect(gateway)) as bare:
+        bare.sendall(head(gateway, f"content-length: {len(body)}") + body)
+        wait_for(lambda: bool(outside.requests))
+        bare.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        time.sleep(0.05)
+    wait_for(lambda: bool(gateway.rows("attempts")), 0.9)
+    silent.set()
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.1])
+def test_upgrade_is_declined(hurried: tuple[RunningGateway, Upstream], gap: float) -> None:
+    """Who asks for HTTP/2 besides is answered in HTTP/1.1, its body read as its body, the connection kept."""
+    gateway, outside = hurried
+    body = b'{"model":"auto","messages":[{"role":"user","content":"hi"}]}'
+    asked = ("connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAMAAABk")
+    with closing(connect(gateway)) as bare:
+        for _ in range(2):
+            bare.sendall(head(gateway, *asked, f"content-length: {len(body)}"))
+            time.sleep(gap)
+            bare.sendall(body)
+            assert read_until(bare, b"}}").startswith(b"HTTP/1.1 200 ")
+        inner = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
+        bare.sendall(head(gateway, *asked, f"content-length: {len(inner)}"))
+        time.sleep(gap)
+        bare.sendall(inner)
+        said = bare.recv(65536)
+        assert said.startswith(b"HTTP/1.1 400 ")
+        assert said.count(b"HTTP/1.1 ") == 1
+
+
+def test_connect_is_refused(hurried: tuple[RunningGateway, Upstream]) -> None:
+    """It is no proxy."""
+    gateway, _outside = hurried
+    with closing(connect(gateway)) as bare:
+        bare.sendall(b"CONNECT example.com:443 HTTP/1.1\r\nhost: example.com\r\n\r\n")
+        assert read_until(bare, b"proxy.").startswith(b"HTTP/1.1 400 ")
+        assert is_ended(bare)
+
+
+def test_empty_line_keeps_nothing_open(
+    hurried: tuple[RunningGateway, Upstream], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It begins no request, so the connection rests on, for as long as one may."""
+    gateway, _outside = hurried
+    monkeypatch.setattr(server, "KEEP_ALIVE_SECONDS", SOON)
+    with closing(connect(gateway)) as bare:
+        bare.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert b" 200 " in read_until(bare, b'{"status":"ok"}')
+        bare.sendall(b"\r\n")
+        bare.settimeout(3)
+        assert is_ended(bare)
