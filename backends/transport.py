@@ -72,7 +72,7 @@ class Upstream:
 
     __slots__ = (
         "_asked_at", "_connection", "_deadline", "_idle_seconds", "_inflater", "_is_aborted", "_loop",
-        "_origin", "_pairs", "_pool", "_timer", "status",
+        "_origin", "_pairs", "_pool", "_timer", "status", "unread_bytes",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +85,8 @@ class Upstream:
     ) -> None:
         """Raises :class:`TransportError` for an answer in an encoding that is not read."""
         self.status = connection.status
+        self.unread_bytes: int | None = 0
+        """Of the answer, that had come when :meth:`abort` was called; None if nobody can know how many."""
         self._pool = pool
         self._origin = origin
         self._connection: Connection | None = connection
@@ -95,6 +97,7 @@ class Upstream:
         self._asked_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._is_aborted = False
+        self._inflater: Inflater | None = None
         self._inflater = _find_inflater(self)
 
     @property
@@ -179,6 +182,9 @@ class Upstream:
         self._unwatch()
         if self._connection is not None:
             self._connection.abort()
+            self.unread_bytes = self._connection.buffered_bytes
+            if self._connection.is_held_back or (self._inflater and self.unread_bytes):
+                self.unread_bytes = None
             self._connection = None
 
     async def release(self) -> None:

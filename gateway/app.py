@@ -17,6 +17,7 @@ from structlog.typing import FilteringBoundLogger
 from backends.health import Health
 from backends.transport import Transport
 from gateway.admission import (
+    SEED_SECONDS,
     Admission,
     AdmissionDown,
     MemoryAdmission,
@@ -49,8 +50,6 @@ Ping = Callable[[], Awaitable[None]]
 
 POLICY_POLL_SECONDS = 1.0
 ADOPT_SECONDS = 2.0
-SEED_SECONDS = 5.0
-"""For SQL to say what a budget has left; a client waits for it."""
 STANDARD_OUTPUT = 1
 GC_THRESHOLD = 20_000
 """Allocations between two looks of the youngest generation; requests hardly leave cycles behind."""

@@ -15,13 +15,15 @@ from backends.pricing import price_usage
 from backends.target import Target
 from backends.transport import PermitBreach, TransportError, Upstream
 from backends.wire.failure import Failure, WireError
-from backends.wire.outcome import Outcome, StreamRelay
+from backends.wire.outcome import Outcome
 from backends.wire.usage import NOTHING_USED, Usage
 from backends.wire.verdict import Verdict
 from gateway.arrival import Header, Reply
 from gateway.case import Case, Ending
+from gateway.errors import Refused
 from gateway.ledger import JournalDown
 from gateway.ledger.rows import AttemptRow, AttemptState
+from gateway.leg import Leg
 from gateway.records import request_row
 from gateway.reservations import Hold
 from gateway.services import Services
@@ -31,8 +33,6 @@ ERROR_BYTES_MAX = 256 * 1024
 """More of a provider's error body is not read."""
 DRAIN_SECONDS = 1.0
 """How long a finished stream may take to close before its connection is dropped."""
-IN_FLIGHT_TOKENS = 64
-"""Tokens that a provider may still have made while our hang-up was on its way to it."""
 DROPPED_MAX = 20
 """Dropped members that are named one by one."""
 MOVES_ON = frozenset(
@@ -41,22 +41,6 @@ MOVES_ON = frozenset(
 """Failures after which another target may do better; the others are the client's to mend."""
 RETRY_PAUSE_SECONDS = 0.25
 """Before the only target that is left is asked a second time."""
-
-
-@dataclass(slots=True)
-class Leg:
-    """One upstream call. ``outcome`` grows while the answer is read."""
-
-    target: Target
-    adapter: ProviderAdapter
-    outbound: Outbound
-    row: AttemptRow
-    outcome: Outcome
-    replicas: int = 1
-    spares: int = 0
-    """Replicas of the target that this request has not tried yet."""
-    relay: StreamRelay | None = None
-    is_settled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +63,9 @@ class Attempts:
         self._reply = reply
         self._hold = hold
         self._ending = ending
-        self._deadline = (
-            asyncio.get_running_loop().time() + services.settings.request_timeout_seconds
-        )
+        passed = services.clock.monotonic() - case.started
+        left = services.settings.request_timeout_seconds - passed
+        self._deadline = asyncio.get_running_loop().time() + left
         self._urls: list[str] = []
         self.kept_chunks: list[bytes] | None = None
         self._kept_bytes = 0
@@ -89,14 +73,13 @@ class Attempts:
     async def run(self) -> Failure | None:
         """Try the decided targets in order; None when the client has its answer (or its error event).
 
-        Raises ``Refused`` and ``AdmissionDown`` when a further leg finds no budget.
+        Raises ``AdmissionDown`` when nobody can say whether a further leg would fit.
         """
         failures: list[Failure] = []
         for turn in self._turns(failures):
             leg = await self._prepare(turn, failures)
             if leg is None:
                 continue
-            await self._hold.ensure(self._case, self._ending.attempts)
             self._urls.append(leg.outbound.url)
             failure = await self._run_leg(leg)
             if failure is None:
@@ -112,7 +95,8 @@ class Attempts:
         """Each kept target once, its other replicas if one cannot be reached; the only target a second
         time if nothing can have been spent on it."""
         decision = self._case.decision
-        for kept in decision.kept[: decision.attempts_max]:
+        first = self._first_affordable()
+        for kept in decision.kept[first : first + decision.attempts_max]:
             self._urls = []
             yield Turn(kept)
             for _spare in range(self._replicas(kept) - 1):
@@ -126,6 +110,13 @@ class Attempts:
             and _is_worth_repeating(failures[0], decision.kept[0])
         ):
             yield Turn(decision.kept[0], tuple(self._urls), RETRY_PAUSE_SECONDS)
+
+    def _first_affordable(self) -> int:
+        """Which of the kept is called first: those before it did not fit the budget."""
+        kept = self._case.decision.kept
+        return next(
+            (at for at, one in enumerate(kept) if self._hold.affords(self._case, one)), len(kept)
+        )
 
     def _replicas(self, kept: Kept) -> int:
         routing = self._case.routing
@@ -146,6 +137,11 @@ class Attempts:
             return None
         if case.is_strict and outbound.dropped:
             failures.append(_strict_failure(target, outbound.dropped))
+            return None
+        try:
+            await self._hold.ensure(case, kept, self._ending.attempts)
+        except Refused as refusal:
+            failures.append(refusal.failure)
             return None
         # Last, for who begins a trial has to bring it to its end. A further turn belongs to the one begun.
         if not turn.tried and not self._services.health.begin(
@@ -168,7 +164,9 @@ class Attempts:
             reserved_nanousd=kept.worst_case_nanousd or 0,
         )
         replicas = self._replicas(kept)
-        leg = Leg(target, adapter, outbound, row, Outcome(dropped=outbound.dropped), replicas)
+        leg = Leg(
+            target, adapter, outbound, case.sizes, row, Outcome(dropped=outbound.dropped), replicas
+        )
         leg.spares = replicas - 1 - len(turn.tried)
         return leg
 
@@ -203,11 +201,10 @@ class Attempts:
         self._hold.begin_call()
         self._ending.attempts += 1
         self._ending.target = leg.target.name
-        upstream: Upstream | None = None
         try:
             if services.settings.journal_strict:
                 await services.journal.flushed()
-            upstream = await services.transport.send(
+            leg.upstream = upstream = await services.transport.send(
                 leg.outbound, verdict, endpoint, self._deadline
             )
             if not 200 <= upstream.status < 300:
@@ -225,14 +222,14 @@ class Attempts:
             raise
         except BaseException:
             # Cancelled (the client is gone) or a bug: book what may have been used, then let it go on.
-            if upstream is not None:
-                upstream.abort()
-            await self._settle(leg, "interrupted", self._used_until_now(leg), None)
+            if leg.upstream is not None:
+                leg.upstream.abort()
+            await self._settle(leg, "interrupted", leg.used_when_left(), None)
             raise
-        if failure is not None and upstream is not None:
-            upstream.abort()
-        elif upstream is not None:
-            await upstream.release()
+        if failure is not None and leg.upstream is not None:
+            leg.upstream.abort()
+        elif leg.upstream is not None:
+            await leg.upstream.release()
         if not leg.is_settled:
             await self._settle_failed(leg, failure)
         self._note_health(leg, failure)
@@ -244,7 +241,7 @@ class Attempts:
         leg.outcome = answer.outcome
         if answer.outcome.failure is not None:
             return answer.outcome.failure
-        await self._settle(leg, "settled", self._usage_of(leg), None)
+        await self._settle(leg, "settled", leg.usage(), None)
         self._keep(answer.body)
         headers = self._headers(leg, b"application/json")
         headers.append((b"x-moegate-cost-usd", render_usd(self._ending.cost_nanousd)))
@@ -260,7 +257,7 @@ class Attempts:
             if outcome.failure is not None:
                 return await self._end_broken(leg, out)
             if outcome.is_complete:
-                await self._settle(leg, "settled", self._usage_of(leg), None)
+                await self._settle(leg, "settled", leg.usage(), None)
             if out:
                 await self._send_chunk(leg, out)
             if outcome.is_complete:
@@ -270,7 +267,7 @@ class Attempts:
         if outcome.failure is not None:
             return await self._end_broken(leg, tail)
         if not leg.is_settled:
-            await self._settle(leg, "settled", self._usage_of(leg), None)
+            await self._settle(leg, "settled", leg.usage(), None)
         if not self._reply.has_started:
             await self._reply.begin(200, self._headers(leg, b"text/event-stream; charset=utf-8"))
         self._keep(tail)
@@ -307,12 +304,13 @@ class Attempts:
     async def _settle_failed(self, leg: Leg, failure: Failure | None) -> None:
         if leg.is_settled:
             return
-        if leg.outcome.usage is not None:
-            await self._settle(leg, "failed", leg.outcome.usage, failure)
+        usage = leg.final_usage()
+        if usage is not None:
+            await self._settle(leg, "failed", usage, failure)
         elif self._reply.has_started:
-            await self._settle(leg, "failed", self._used_until_now(leg), failure)
+            await self._settle(leg, "failed", leg.used_until_now(), failure)
         elif failure is not None and failure.may_have_spent:
-            await self._settle(leg, "in_doubt", self._worst_usage(leg), failure)
+            await self._settle(leg, "in_doubt", leg.worst_usage(), failure)
         else:
             await self._settle(leg, "failed", NOTHING_USED, failure)
 
@@ -350,42 +348,6 @@ class Attempts:
         if usage.source == "none":
             return 0
         return price_usage(leg.target, usage, self._services.clock.utc()).nanousd
-
-    def _usage_of(self, leg: Leg) -> Usage:
-        """What the provider counted; a complete answer without a count is booked at its bound."""
-        return leg.outcome.usage or self._used_until_now(leg)
-
-    def _used_until_now(self, leg: Leg) -> Usage:
-        """An upper bound of what a call has used when it was cut short.
-
-        Input: the provider's early count if it gave one, else the bound of the text. Output: a token
-        is at least one byte of what was seen, plus what was under way; with hidden reasoning, the cap.
-        """
-        sizes, outcome = self._case.sizes, leg.outcome
-        output_max = sizes.output_tokens_max(leg.target)
-        output = min(output_max, outcome.output_bytes + IN_FLIGHT_TOKENS)
-        if "reasoning" in leg.target.capabilities:
-            output = output_max
-        early = outcome.early_input
-        if early is None:
-            return Usage(self._input_max(leg), output, source="bound")
-        return Usage(
-            early.input_tokens,
-            output,
-            early.cache_read_tokens,
-            early.cache_write_tokens,
-            early.cache_write_1h_tokens,
-            source="bound",
-        )
-
-    def _worst_usage(self, leg: Leg) -> Usage:
-        sizes = self._case.sizes
-        return Usage(self._input_max(leg), sizes.output_tokens_max(leg.target), source="bound")
-
-    def _input_max(self, leg: Leg) -> int:
-        sizes, target = self._case.sizes, leg.target
-        bound = sizes.input_tokens_max + sizes.images * target.image_tokens_max
-        return max(bound, target.context_tokens_max) if sizes.other_media else bound
 
     def _note_health(self, leg: Leg, failure: Failure | None) -> None:
         health, now = self._services.health, self._services.clock.now()

@@ -9,8 +9,10 @@ a prompt that was not decided goes nowhere.
 import asyncio
 from collections.abc import Callable
 
+import msgspec
+
 from backends.wire.failure import Failure, WireError
-from gateway.admission import AdmissionDown, Ask, Denied
+from gateway.admission import AdmissionDown, Ask
 from gateway.arrival import Arrival, ClientGone, Reply, failure_headers
 from gateway.attempts import Attempts, answer_headers, route_headers
 from gateway.cache import CacheEntry
@@ -20,11 +22,13 @@ from gateway.errors import Refused, refuse
 from gateway.identity import authenticate
 from gateway.ledger import JournalDown
 from gateway.records import request_row
-from gateway.reservations import Hold, denied_failure, worst_case
+from gateway.reservations import Hold, first_amounts
 from gateway.services import Services
 from gateway.telemetry.bugs import log_bug
 
 OVERLOADED_RETRY_SECONDS = 5.0
+SLOW_BODY_SECONDS = 5.0
+"""A key may be revoked while a body is on its way: after so long it is looked at again."""
 JSON_TYPES = (b"application/json",)
 
 
@@ -46,6 +50,8 @@ class Pipeline:
             accept(arrival)
             settings = services.settings
             raw = await arrival.body.read(settings.body_bytes_max, settings.request_timeout_seconds)
+            if services.clock.monotonic() - started > SLOW_BODY_SECONDS:
+                principal = await authenticate(services.identity, token, services.clock.now())
             prompt = arrival.format.parse_request(raw)
             case = decide_case(services, arrival, principal, prompt, request_id, now, started)
         except (Refused, WireError) as error:
@@ -108,7 +114,8 @@ class Pipeline:
             organisation_id=principal.organisation_id,
             now=case.received_at,
             limits=principal.budgets,
-            amount_nanousd=worst_case(case),
+            asked_at=self._services.clock.now(),
+            amounts_nanousd=first_amounts(case),
             rate_scope=f"key:{principal.key_id}",
             requests_per_minute=principal.requests_per_minute,
             cache_key=case.cache_key if case.reads_cache else None,
@@ -116,23 +123,21 @@ class Pipeline:
         if not (ask.limits or ask.cache_key or ask.requests_per_minute is not None):
             return False
         try:
-            granted = await self._services.settler.admit(ask)
+            cached = await hold.admit(ask)
         except AdmissionDown:
             if ask.limits or ask.requests_per_minute is not None:
                 raise
             # Nothing had to be admitted, and a lost cache is no reason to refuse.
             ending.cache = "off"
             return False
-        if isinstance(granted, Denied):
-            raise Refused(denied_failure(granted))
-        hold.take(granted.reservation)
-        if granted.cached is None or case.cache_key is None:
+        if cached is None or case.cache_key is None:
             return False
-        entry = self._services.sealer.open(
-            principal.organisation_id, case.cache_key, granted.cached
-        )
+        entry = self._services.sealer.open(principal.organisation_id, case.cache_key, cached)
         if entry is None or not _is_for(case, entry):
-            await hold.ensure(case, 0)
+            if ask.limits:
+                await hold.admit(
+                    msgspec.structs.replace(ask, cache_key=None, requests_per_minute=None)
+                )
             return False
         ending.state, ending.cache, ending.target = "cached", "hit", entry.target
         await _replay(case, reply, ending, entry)

@@ -38,10 +38,10 @@ class Connection(asyncio.Protocol):
     """Bytes to and from one host. One task at a time: ``exchange``, then ``next_chunk`` until ``b""``."""
 
     __slots__ = (
-        "_buffered", "_chunks", "_drained", "_error", "_has_length", "_headers", "_interims", "_is_asked",
+        "_chunks", "_drained", "_error", "_has_length", "_headers", "_interims", "_is_asked",
         "_is_head_in", "_is_reading_paused", "_is_surplus", "_is_writing_paused", "_limits", "_loop", "_on_lost",
-        "_parser", "_poll", "_transport", "_unread", "_waiter", "is_begun", "is_complete", "is_fit", "is_late",
-        "is_lost", "rested_at", "status",
+        "_parser", "_poll", "_transport", "_unread", "_waiter", "buffered_bytes", "is_begun", "is_complete", "is_fit",
+        "is_held_back", "is_late", "is_lost", "rested_at", "status",
     )  # fmt: skip
 
     def __init__(self, limits: HeadLimits, on_lost: "Callable[[Connection], None]") -> None:
@@ -64,11 +64,15 @@ class Connection(asyncio.Protocol):
         self._error: BaseException | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._chunks: list[bytes] = []
-        self._buffered = self._unread = self._interims = 0
+        self._unread = self._interims = 0
+        self.buffered_bytes = 0
+        """Of the body, that :meth:`next_chunk` has not given yet."""
         self._is_head_in = self._has_length = self._is_surplus = False
         self.is_begun = False
         """Whether any of the request was handed to the connection."""
         self.is_complete = False
+        self.is_held_back = False
+        """Whether it was closed while more than that waited, in the sockets on the way."""
         self.is_late = False
         """Whether it was :meth:`expire` that ended the exchange."""
         self.status = 0
@@ -129,7 +133,7 @@ class Connection(asyncio.Protocol):
             await self._wait()
         chunks = self._chunks
         self._chunks = []
-        self._buffered = 0
+        self.buffered_bytes = 0
         if self._is_reading_paused:
             self._is_reading_paused = False
             if not (self.is_lost or self._transport.is_closing()):
@@ -165,6 +169,7 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Close now; whoever waits is told."""
         self.is_fit = False
+        self.is_held_back |= self._is_reading_paused
         self._fail(AnswerBroken("given up"))
         self._transport.abort()
 
@@ -215,7 +220,7 @@ class Connection(asyncio.Protocol):
             self._break("an answer without an end to its head")
             return
         if (
-            self._buffered > HIGH_WATER_BYTES
+            self.buffered_bytes > HIGH_WATER_BYTES
             and not self.is_complete
             and not self._is_reading_paused
         ):
@@ -305,7 +310,7 @@ class Connection(asyncio.Protocol):
         if not self.is_complete:
             self._unread = 0
             self._chunks.append(body)
-            self._buffered += len(body)
+            self.buffered_bytes += len(body)
 
     def on_message_complete(self) -> None:
         """The answer is whole, or was an interim one."""

@@ -133,7 +133,7 @@ class Pool:
             reached = await aiohappyeyeballs.start_connection(
                 addresses, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS, interleave=1, loop=self._loop
             )
-        except OSError:
+        except BaseException:  # Out of time, too.
             self._addresses.pop(origin, None)  # They may live elsewhere now.
             raise
         try:

@@ -48,7 +48,7 @@ EXPLANATIONS: Mapping[FailureKind, tuple[str, str]] = {
         "send less, or raise `body_bytes_max`",
     ),
     "budget_exhausted": (
-        "the worst case of this request does not fit into what is left of the key's budget",
+        "the worst case of this request, at any target that policy allows it, does not fit into what is left of the key's budget",
         "set a lower output cap, or ask for more budget",
     ),
     "rate_limited": (

@@ -36,8 +36,9 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
         return self.input_tokens + self.output_tokens
 
     def believed(self) -> "Usage | None":
-        """Itself; None where it counts what cannot be, which is then bounded like what is not counted."""
-        return self if self.total_tokens <= COUNT_MAX else None
+        """Itself; None where it counts what cannot be (a prompt of no tokens, or of more than there are), which
+        is then bounded like what is not counted."""
+        return self if self.input_tokens and self.total_tokens <= COUNT_MAX else None
 
 
 COUNT_MAX = 2**53

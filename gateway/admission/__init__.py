@@ -7,6 +7,7 @@ settlement alone, never by time. Two implementations, one interface, one suite o
 
 from gateway.admission.memory import MemoryAdmission
 from gateway.admission.seam import (
+    SEED_SECONDS,
     Admission,
     AdmissionDown,
     AdmissionRefused,
@@ -22,6 +23,7 @@ from gateway.admission.seam import (
 )
 
 __all__ = [
+    "SEED_SECONDS",
     "Admission",
     "AdmissionDown",
     "AdmissionRefused",

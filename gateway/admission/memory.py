@@ -8,7 +8,17 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.admission.seam import Ask, Denied, Grant, Reservation, Seed, rate_window, window_of
+from gateway.admission.seam import (
+    SEED_SECONDS,
+    AdmissionDown,
+    Ask,
+    Denied,
+    Grant,
+    Reservation,
+    Seed,
+    rate_window,
+    window_of,
+)
 
 ACCOUNTS_MAX = 20_000
 """Windows, about 200 bytes each."""
@@ -52,21 +62,29 @@ class MemoryAdmission:
         return self._reserve(ask, windows)
 
     def _reserve(self, ask: Ask, windows: tuple[str, ...]) -> Grant | Denied:
+        denied: Denied | None = None
+        for amount in ask.amounts_nanousd:
+            denied = self._find_full(ask, windows, amount)
+            if denied is None:
+                for window in windows:
+                    self._accounts[window].reserved += amount
+                reservation = Reservation(ask.request_id, ask.organisation_id, windows, amount)
+                self._open[ask.request_id] = reservation
+                return Grant(reservation)
+        return denied or Grant()
+
+    def _find_full(self, ask: Ask, windows: tuple[str, ...], amount: int) -> Denied | None:
+        """The first window without room for ``amount``."""
         for window, limit in zip(windows, ask.limits, strict=True):
             account = self._accounts[window]
             taken = account.spent + account.reserved
-            if taken + ask.amount_nanousd > limit.limit_nanousd:
+            if taken + amount > limit.limit_nanousd:
                 return Denied("budget_exhausted", window, limit.limit_nanousd, taken)
-        for window in windows:
-            self._accounts[window].reserved += ask.amount_nanousd
-        reservation = Reservation(ask.request_id, ask.organisation_id, windows, ask.amount_nanousd)
-        self._open[ask.request_id] = reservation
-        return Grant(reservation)
+        return None
 
     def _count(self, ask: Ask, limit: int) -> Denied | None:
-        window, left = rate_window(ask.rate_scope, ask.now)
-        minute = int(ask.now // 60)
-        # A request that took long to arrive counts in its own minute, and ends no later one.
+        window, left = rate_window(ask.rate_scope, ask.asked_at)
+        minute = int(ask.asked_at // 60)
         if minute > self._rate_minute:
             self._rates.clear()
             self._rate_minute = minute
@@ -77,13 +95,17 @@ class MemoryAdmission:
         return None
 
     async def _load(self, windows: list[str]) -> None:
-        async with self._seeding:
-            missing = [window for window in windows if window not in self._accounts]
-            if missing:
-                booked = await self._seed(missing)
-                self._forget_idle()
-                for window in missing:
-                    self._accounts.setdefault(window, _Account(booked.get(window, 0)))
+        try:
+            # Who waits for others' windows waits no longer than for its own.
+            async with asyncio.timeout(SEED_SECONDS), self._seeding:
+                missing = [window for window in windows if window not in self._accounts]
+                if missing:
+                    booked = await self._seed(missing)
+                    self._forget_idle()
+                    for window in missing:
+                        self._accounts.setdefault(window, _Account(booked.get(window, 0)))
+        except TimeoutError as error:
+            raise AdmissionDown("SQL does not say in time what is booked") from error
 
     def _forget_idle(self) -> None:
         """Days and keys pass: the windows known for longest go, if nothing is held in them. Who needs one

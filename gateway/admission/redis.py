@@ -76,7 +76,7 @@ class RedisAdmission:
     async def admit(self, ask: Ask) -> Grant | Denied:
         """See :class:`gateway.admission.seam.Admission`."""
         windows = tuple(window_of(limit, ask.now) for limit in ask.limits)
-        rate_key, left = rate_window(ask.rate_scope, ask.now)
+        rate_key, left = rate_window(ask.rate_scope, ask.asked_at)
         prefix = _prefix(ask.organisation_id)
         keys: list[str | bytes] = [
             prefix + rate_key,
@@ -88,7 +88,7 @@ class RedisAdmission:
             reply = await self._call(self._admit, keys, self._admit_args(ask, rate))
             match cast("bytes", reply[0]):
                 case b"ok":
-                    return self._grant(ask, windows, cast("bytes", reply[1]))
+                    return self._grant(ask, windows, reply)
                 case b"hit":
                     return Grant(cached=cast("bytes", reply[1]))
                 case b"rate":
@@ -107,23 +107,22 @@ class RedisAdmission:
     def _admit_args(self, ask: Ask, rate: int) -> list[str | int]:
         return [
             rate,
-            ask.amount_nanousd,
             self._name_epoch(),
             self._closed_ms,
             IDLE_SECONDS,
             *(limit.limit_nanousd for limit in ask.limits),
+            *(ask.amounts_nanousd if ask.limits else ()),
         ]
 
     def _name_epoch(self) -> str:
         """What an epoch is called if this very call begins it; never given twice."""
         return f"{self._name}.{next(self._count)}"
 
-    def _grant(self, ask: Ask, windows: tuple[str, ...], epoch: bytes) -> Grant:
+    def _grant(self, ask: Ask, windows: tuple[str, ...], reply: list[object]) -> Grant:
         if not windows:
             return Grant()
-        reservation = Reservation(
-            ask.request_id, ask.organisation_id, windows, ask.amount_nanousd, epoch.decode()
-        )
+        epoch, amount = cast("bytes", reply[1]).decode(), int(cast("bytes", reply[2]))
+        reservation = Reservation(ask.request_id, ask.organisation_id, windows, amount, epoch)
         self._held[_name(reservation)] = reservation
         if self._watch is None or self._watch.done():
             self._watch = asyncio.create_task(self._keep_watch())

@@ -10,6 +10,8 @@ from gateway.clock import day_of
 Period = Literal["day", "month", "total"]
 PERIODS: tuple[Period, ...] = ("day", "month", "total")
 
+SEED_SECONDS = 5.0
+"""For SQL to say what is booked, while a client waits."""
 LIMIT_NANOUSD_MAX = 9_000_000 * 10**9
 """Nine million dollars: Redis scripts compare doubles, which hold integers exactly up to 2^53."""
 
@@ -25,16 +27,18 @@ class Limit(msgspec.Struct, frozen=True):
 class Ask(msgspec.Struct, frozen=True):
     """One request that wants in.
 
-    ``amount_nanousd`` is its worst case, reserved in every limit. ``rate_scope`` is counted against
-    ``requests_per_minute`` when that is given. ``cache_key`` is looked up in the same step; a hit
-    reserves nothing. ``now`` is seconds since the epoch.
+    ``amounts_nanousd`` are worst cases of what it could do, falling: the first that fits is reserved, in every
+    limit. ``rate_scope`` is counted against ``requests_per_minute`` when that is given, in the minute of
+    ``asked_at``. ``cache_key`` is looked up in the same step; a hit reserves nothing. ``now``, of the
+    request's arrival, says in which day it is booked; both are seconds since the epoch.
     """
 
     request_id: str
     organisation_id: str
     now: float
+    asked_at: float
     limits: tuple[Limit, ...] = ()
-    amount_nanousd: int = 0
+    amounts_nanousd: tuple[int, ...] = (0,)
     rate_scope: str = ""
     requests_per_minute: int | None = None
     cache_key: bytes | None = None

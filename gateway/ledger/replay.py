@@ -92,10 +92,16 @@ def read_left(home: Path) -> tuple[list[Row], list[HoldRow]]:
                     f"`{path}` was written by another version of moegate: start that one once, so "
                     f"that it books what is left ({error})"
                 ) from error
+            # An end stays one, whatever is read behind it: a segment that was long in the making may hold
+            # older records than the one numbered before it.
             if isinstance(row, HoldRow):
-                holds[row.label] = row
+                before = holds.get(row.label)
+                if before is None or not before.is_free:
+                    holds[row.label] = row
             elif isinstance(row, RequestRow):
-                requests[row.request_id] = row
+                known = requests.get(row.request_id)
+                if known is None or (known.state == "open" and row.attempts >= known.attempts):
+                    requests[row.request_id] = row
             elif row.state != "open" or row.attempt_id not in attempts:
                 attempts[row.attempt_id] = row
     for attempt in attempts.values():

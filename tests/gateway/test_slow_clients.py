@@ -238,7 +238,7 @@ def test_client_that_leaves_after_a_large_body(hurried: tuple[RunningGateway, Up
 
 def test_request_behind_another(hurried: tuple[RunningGateway, Upstream]) -> None:
     """One at a time: what is sent behind a request is not worked on, the connection ends with the answer."""
-    gateway, outside = hurried
+    gateway, _outside = hurried
     body = b'{"model":"auto","messages":[{"role":"user","content":"hi"}]}'
     request = head(gateway, f"content-length: {len(body)}") + body
     with closing(connect(gateway)) as bare:
@@ -268,7 +268,7 @@ def test_client_that_leaves_with_a_request_behind(hurried: tuple[RunningGateway,
 @pytest.mark.parametrize("gap", [0.0, 0.1])
 def test_upgrade_is_declined(hurried: tuple[RunningGateway, Upstream], gap: float) -> None:
     """Who asks for HTTP/2 besides is answered in HTTP/1.1, its body read as its body, the connection kept."""
-    gateway, outside = hurried
+    gateway, _outside = hurried
     body = b'{"model":"auto","messages":[{"role":"user","content":"hi"}]}'
     asked = ("connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAMAAABk")
     with closing(connect(gateway)) as bare:

@@ -19,7 +19,7 @@ from gateway.errors import Bug
 from gateway.ledger import Journal, JournalDown
 from gateway.ledger.flusher import Flusher
 from gateway.ledger.journal import SETTLE_BYTES_MAX
-from gateway.ledger.rows import AttemptRow, HoldRow
+from gateway.ledger.rows import AttemptRow, HoldRow, RequestRow
 from gateway.ledger.segment import Segment, read_records
 from tests.rows import attempt, request
 
@@ -291,6 +291,22 @@ def test_what_was_freed_keeps_no_file(tmp_path: Path) -> None:
     assert len(wait_for_files(tmp_path, 2)) <= 2
     journal.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ends_that_are_read_too_early_are_ends(tmp_path: Path) -> None:
+    """A segment that was long in the making holds what was written before the one numbered before it."""
+    journal = Journal(tmp_path, segment_bytes=SEGMENT)
+    row = HoldRow("r1 e", "o", ("key:k|total|",), 7)
+    for one in (msgspec.structs.replace(row, is_free=True), row):
+        journal.hold(one)
+    journal.record(request("r1"))
+    journal.begin(msgspec.structs.replace(request("r1"), state="open"))
+    journal.close()
+    second = Journal(tmp_path, segment_bytes=SEGMENT)
+    [orphan] = second.unfreed
+    assert orphan.holds == []
+    assert [row.state for row in orphan.rows if isinstance(row, RequestRow)] == ["answered"]
+    second.close()
 
 
 def test_two_that_start_at_once_do_not_replay_the_same(tmp_path: Path) -> None:
