@@ -87,6 +87,7 @@ class Classifier:
         self._memo: OrderedDict[bytes, _Hits] = OrderedDict()
         self.types = frozenset(rule.kind for rule in self._rules)
         """Every type that a rule can find."""
+        self._unseen = _Hits(frozenset(), self.types)
         text = "\n".join(f"{rule.kind} {rule.pattern} {rule.find}" for rule in self._rules)
         self.version = hashlib.sha256(text.encode()).hexdigest()[:12]
         """Changes with the rules."""
@@ -108,14 +109,14 @@ class Classifier:
     def _look_up(self, text: str, *, may_scan: bool) -> _Hits:
         raw = text.encode("utf-8", "replace")
         if len(text) < MEMO_LENGTH_MIN:
-            return self._scan(text, raw)
+            return self._scan(text, raw) if may_scan else self._unseen
         digest = hashlib.sha256(raw).digest()
         hits = self._memo.get(digest)
         if hits is not None:
             self._memo.move_to_end(digest)
             return hits
         if not may_scan:
-            return _Hits(frozenset(), self.types)
+            return self._unseen
         hits = self._scan(text, raw)
         if hits.fault:
             return hits

@@ -9,6 +9,7 @@ from policies.classify.classifier import (
     AUTOMATON_BYTES_MAX,
     CANDIDATE_WORK,
     MEMO_ENTRIES_MAX,
+    MEMO_LENGTH_MIN,
     OVERLAP_BYTES,
     PIECE_BYTES,
     RULES,
@@ -103,6 +104,24 @@ def test_work_of_a_whole_request_is_bounded() -> None:
     assert classifier.scan(segments[-1:]).unknown == frozenset()
     # The others are in the memory and cost nothing.
     assert classifier.scan(segments).unknown == frozenset()
+
+
+def test_short_texts_are_work_too() -> None:
+    """Texts too short for the memory count like others: past the bound nobody looks, and nothing is known."""
+    looked: list[str] = []
+
+    def refuse_all(whole: str, value: str) -> bool:
+        looked.append(whole + value)
+        return False
+
+    classifier = Classifier([Rule("a", "n", refuse_all), Rule("b", "needle")])
+    text = "n" * (MEMO_LENGTH_MIN - 1)
+    fitting = SCAN_WORK_MAX // (len(text) * (CANDIDATE_WORK + 1)) + 1
+    segments = [Segment("user", "text", text)] * fitting
+    assert classifier.scan(segments).unknown == frozenset()
+    count = len(looked)
+    assert classifier.scan([*segments, *segments]).unknown == {"a", "b"}
+    assert len(looked) == 2 * count
 
 
 @pytest.mark.parametrize(
