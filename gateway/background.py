@@ -18,7 +18,7 @@ class Background:
 
     def __init__(self, log: FilteringBoundLogger) -> None:
         self._log = log
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[bool]] = set()
         self._watches: list[asyncio.Task[None]] = []
 
     def start(self, work: Work, name: str) -> None:
@@ -32,19 +32,23 @@ class Background:
         task.add_done_callback(self._tasks.discard)
 
     def keep(self, make: Callable[[], Work], name: str) -> None:
-        """Run what ``make`` gives until the end: what it raises is logged, and it is begun anew."""
+        """Run what ``make`` gives until it returns: what it raises is logged, and it is begun anew."""
         self._watches.append(asyncio.create_task(self._keep(make, name)))
 
     async def _keep(self, make: Callable[[], Work], name: str) -> None:
         while True:
-            await self._guard(make(), name)
+            if await self._guard(make(), name):
+                return
             await asyncio.sleep(AGAIN_SECONDS)
 
-    async def _guard(self, work: Work, name: str) -> None:
+    async def _guard(self, work: Work, name: str) -> bool:
+        """Whether ``work`` came to its end."""
         try:
             await work
         except Exception as error:  # a task boundary: nobody else would hear of it
             self._log.warning("background work failed", work=name, error=type(error).__name__)
+            return False
+        return True
 
     async def close(self) -> None:
         """End what would never end, wait a moment for the rest, then cancel it."""

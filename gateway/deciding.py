@@ -37,6 +37,8 @@ from policies.facts import DataClass, Decision, Detection, Facts, Segment
 RETRY_SECONDS = 5.0
 SHOWN_MAX = 5
 """Targets, or reasons, that an error tells of."""
+NEED_PARAMS = {"choices": "n", "json_schema": "response_format", "tools": "tools"}
+"""The member of a request that a need comes of; the others come of its messages."""
 CACHE_MODES = (b"on", b"off", b"refresh")
 
 
@@ -183,12 +185,13 @@ def _text(value: bytes | None) -> str | None:
     return None if value is None else value.decode("latin-1")
 
 
-def nobody_left(decision: Decision) -> Failure:
+def nobody_left(case: Case) -> Failure:
     """Why no target is left, in the kind that fits: come back later, mend the request, or never.
 
     Health is the cause if a target would do but for it; unknown labels are if the detectors were down;
     else the policy, or what the request needs, stands in the way.
     """
+    decision = case.decision
     struck = decision.struck
     if any(one.by == "health" for one in struck):
         ill = [f"`{one.target}` ({one.reason})" for one in struck if one.by == "health"]
@@ -218,11 +221,30 @@ def nobody_left(decision: Decision) -> Failure:
     causes = "; ".join(list(reasons)[:SHOWN_MAX]) or "the catalogue holds no target for it"
     if decision.labels:
         causes += f" (labels: {', '.join(sorted(decision.labels))})"
-    return Failure("no_target", f"no target may take this request: {causes}", code="no_target")
+    return Failure(
+        "no_target",
+        f"no target may take this request: {causes}",
+        code="no_target",
+        param=_find_param(case),
+    )
+
+
+def _find_param(case: Case) -> str | None:
+    """The one member of the request that no target can take, or None if there is more in the way."""
+    routing, struck = case.routing, case.decision.struck
+    if any(one.by != "capability" for one in struck):
+        return None
+    params = {
+        NEED_PARAMS.get(need, "messages")
+        for one in struck
+        for need in case.record.facts.needs
+        - routing.facts[routing.positions[one.target]].capabilities
+    }
+    return params.pop() if len(params) == 1 else None
 
 
 def refuse_if_nobody(case: Case, ending: Ending) -> None:
     """Raises ``Refused`` if the decision keeps no target."""
     if not case.decision.kept:
         ending.cache = "off"
-        raise Refused(nobody_left(case.decision))
+        raise Refused(nobody_left(case))

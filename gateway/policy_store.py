@@ -1,7 +1,7 @@
 """Policy documents in SQL: a history that only grows, the last applied one is in force.
 
-Promises: an unchanged document is no new version; a document that does not parse, or does not fit the
-catalogue, is never stored; going back is a new entry, so that the history tells what was in force when.
+Promises: an unchanged document is no new version; what is stored was parsed, though maybe by another
+release; going back is a new entry, so that the history tells what was in force when.
 """
 
 from dataclasses import dataclass

@@ -82,11 +82,18 @@ def load_master_key(settings: Settings) -> bytes:
 
 def read_policy(name: str) -> tuple[str, str]:
     """Text and source of a shipped policy by name, or of a file. Raises ``StartError``."""
-    shipped = files("policies") / "defaults" / f"{name}.yaml"
-    if "/" not in name and shipped.is_file():
-        return shipped.read_text(encoding="utf-8"), f"{name}.yaml"
+    shipped = files("policies") / "defaults"
+    names = sorted(file.name.removesuffix(".yaml") for file in shipped.iterdir())
+    if name in names:
+        return (shipped / f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml"
     path = Path(name)
     try:
         return path.read_text(encoding="utf-8"), str(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise StartError(f"cannot read the policy `{name}`: {error}") from error
+    except FileNotFoundError as error:
+        raise StartError(
+            f"there is no policy `{name}`: no such file, and shipped are {', '.join(names)}"
+        ) from error
+    except OSError as error:
+        raise StartError(f"cannot read the policy `{name}`: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise StartError(f"the policy `{name}` is not UTF-8 text") from error

@@ -1,7 +1,7 @@
 """The snapshot a request is routed with: catalogue, policy and adapters that belong together.
 
 Promises: a snapshot is immutable, and a change swaps one reference, so that a request sees one state of
-the world from its first look to its last. A change that fails leaves the old snapshot running.
+the world from its first look to its last. A policy that parses fits every catalogue.
 """
 
 from collections.abc import Mapping, Sequence
@@ -69,7 +69,7 @@ class Routing:
 def make_routing(
     catalogue: Catalogue, document: PolicyDocument, adapters: Mapping[str, ProviderAdapter]
 ) -> Routing:
-    """A snapshot from its parts. Raises ``PolicyError`` if the policy does not fit the catalogue."""
+    """A snapshot from its parts."""
     facts = tuple(target_facts(target) for target in catalogue.targets)
     positions = {target.name: at for at, target in enumerate(catalogue.targets)}
     return Routing(
@@ -92,7 +92,7 @@ class RoutingTable:
         self.current = current
 
     def swap_policy(self, document: PolicyDocument) -> None:
-        """Route by ``document`` from now on; raises ``PolicyError`` and changes nothing if unfit."""
+        """Route by ``document`` from now on, to the same catalogue."""
         now = self.current
         self.current = make_routing(now.catalogue, document, now.adapters)
 

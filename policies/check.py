@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from policies.cel import words_of
 from policies.classify import Classifier
 from policies.compile import CompiledPolicy, compile_policy
 from policies.decide import decide
@@ -90,7 +91,7 @@ def check(document: PolicyDocument, targets: tuple[TargetFacts, ...]) -> Report:
         constraints=len(document.data.constraints),
         examples=len(document.data.examples),
         problems=tuple(problems),
-        notes=tuple(_idle_rules(compiled, len(targets))),
+        notes=(*_idle_rules(compiled, len(targets)), *_strange_words(document, targets)),
     )
 
 
@@ -160,12 +161,48 @@ def _differences(compiled: CompiledPolicy, decision: Decision, example: ExampleD
 
 
 def _idle_rules(compiled: CompiledPolicy, real: int) -> list[str]:
-    """Rules that cannot do anything with the targets that are switched on."""
-    everyone = (1 << real) - 1
-    return [
-        f"constraint `{constraint.name}` keeps every target that is switched on"
-        for constraint in compiled.constraints
-        if real
-        and constraint.require.mask is not None
-        and constraint.require.mask & everyone == everyone
-    ]
+    """Rules that cannot do anything with the targets that are switched on, or leave none of them."""
+    if not compiled.constraints:
+        return ["no constraint: every text may go to every target that is switched on"]
+    everyone = left = (1 << real) - 1
+    notes: list[str] = []
+    for constraint in compiled.constraints:
+        mask = constraint.require.mask
+        if not real or mask is None:
+            continue
+        who = f"constraint `{constraint.name}`"
+        if mask & everyone == everyone:
+            notes.append(f"{who} keeps every target that is switched on")
+        elif not mask & everyone:
+            often = "for every request" if constraint.when is None else "where its `when` holds"
+            notes.append(f"{who} strikes every target that is switched on, {often}")
+        elif constraint.when is None:
+            left &= mask
+    if real and not left:
+        notes.append(
+            "the constraints together strike every target that is switched on, for every request"
+        )
+    return notes
+
+
+def _strange_words(document: PolicyDocument, targets: tuple[TargetFacts, ...]) -> list[str]:
+    """Constants that a fact is held against but is not, with the targets that are switched on: a slip would
+    make a rule never hold, or a target that is not here yet."""
+    known = {
+        "target.name": {target.name for target in targets},
+        "target.provider": {target.provider for target in targets},
+        "target.model": {target.model for target in targets},
+        "target.region": {target.region for target in targets},
+    }
+    notes: list[str] = []
+    for path, tree in document.trees.items():
+        for name, value in words_of(tree):
+            here = known.get(name.path)
+            if here and value not in here:
+                notes.append(
+                    f"`{path}`: no target that is switched on has the {name.path[7:]} `{value}`; "
+                    f"there are {', '.join(sorted(here))}"
+                )
+            if name.path == "tenant.residency" and str(value) != str(value).lower():
+                notes.append(f"`{path}`: a residency is lower-case letters and never `{value}`")
+    return notes

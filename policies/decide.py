@@ -19,6 +19,12 @@ CONTEXT_SLACK = 2
 """The estimate of 4 bytes a token can be high by this much (code, tables, repeated text): a prompt is
 struck for its length only when it is hopeless; the host decides what lies between."""
 NANO = 1e9
+NEED_WORDS = {
+    "choices": "`n` above 1",
+    "json_schema": "a JSON schema",
+    "media_urls": "media by address (image URLs)",
+}
+"""Needs in the words of who asks, where the catalogue's are others."""
 
 Values = dict[str, Value]
 _Key = Callable[[int], float]
@@ -239,7 +245,8 @@ def _is_fit(
 ) -> bool:
     """Whether a target that policy allows can take the request, and takes requests at all."""
     if facts.needs and not facts.needs <= target.capabilities:
-        missing = ", ".join(sorted(facts.needs - target.capabilities))
+        lacking = sorted(facts.needs - target.capabilities)
+        missing = ", ".join(NEED_WORDS.get(need, need) for need in lacking)
         struck.append(Struck(target.name, "capability", "", f"it does not take {missing}"))
         return False
     if facts.input_tokens_estimate > target.context_tokens_max * CONTEXT_SLACK:

@@ -8,17 +8,18 @@ import difflib
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 import yaml
 
 from policies.cel import DOMAINS, CelError, Scope, Tree, check_types, check_words, parse, scopes_of
-from policies.facts import DataClass
+from policies.facts import BOUNDARIES, DATA_CLASSES, Boundary, DataClass
 
 TEXT_BYTES_MAX = 256 * 1024
 
 Unscannable = Literal["any", "self_hosted", "refuse"]
+Media = Literal["image", "audio", "document"]
 
 
 class PolicyError(ValueError):
@@ -84,13 +85,13 @@ class GivenData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data_class: DataClass = "internal"
     model: str = "auto"
     residency: str = ""
-    media: tuple[Literal["image", "audio", "document"], ...] = ()
+    media: tuple[Media, ...] = ()
 
 
 class OnlyData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What every target that is left must be."""
 
-    boundary: Literal["self_hosted", "external"] | None = None
+    boundary: Boundary | None = None
     region: str | None = None
     provider: str | None = None
 
@@ -207,6 +208,7 @@ def parse_policy(text: str, *, source: str) -> PolicyDocument:
 def _explain(error: msgspec.ValidationError, places: _Places) -> PolicyError:
     message, _, where = str(error).partition(" - at `$")
     path = re.sub(r"^\.", "", where.rstrip("`"))
+    shown = f"`{path}`" if path else "a policy"
     path = re.sub(r"\[\.\.\.\]$", "", path)
     if found := re.search(r"unknown field `([^`]+)`", message):
         known = sorted({name for struct in _STRUCTS for name in struct.__struct_fields__})
@@ -215,8 +217,31 @@ def _explain(error: msgspec.ValidationError, places: _Places) -> PolicyError:
             f": did you mean `{close[0]}`?" if close else ""
         )
         path = f"{path}.{found[1]}" if path else found[1]
+    elif found := re.search(r"missing required field `([^`]+)`", message):
+        message = f"{shown} needs a member `{found[1]}`"
+    elif found := re.fullmatch(r"Expected `(\w+)[^`]*`, got `(\w+)`", message):
+        message = f"{shown} needs {_KINDS[found[1]]}, not {_KINDS.get(found[2], found[2])}"
+    elif found := re.fullmatch(r"Invalid enum value '(.*)'", message, re.DOTALL):
+        words = _CHOICES[re.split(r"[.\[]", path.rpartition(".")[2])[0]]
+        message = f"`{found[1]}` is nothing that {shown} can be; there are {', '.join(words)}"
+    elif "`key` in" in message:
+        message = f"the names of members in {shown} are text"
     return places.error(message[:1].lower() + message[1:], path)
 
+
+_KINDS = {
+    "bool": "`true` or `false`", "str": "text", "int": "a whole number", "float": "a number with a fraction",
+    "array": "a list", "object": "members with names", "null": "nothing",
+}  # fmt: skip
+"""What the decoder calls things, in plain words."""
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "boundary": BOUNDARIES,
+    "data_class": DATA_CLASSES,
+    "media": get_args(Media),
+    "unscannable": get_args(Unscannable),
+}
+"""The words that a member can be, by its name."""
 
 _STRUCTS = (
     DocumentData, LabelData, ConstraintData, ObjectiveData, AttemptsData, CacheData, InvariantData,

@@ -15,6 +15,11 @@ DATA_CLASSES: tuple[DataClass, ...] = ("public", "internal", "confidential", "re
 Boundary = Literal["self_hosted", "external"]
 BOUNDARIES: tuple[Boundary, ...] = ("self_hosted", "external")
 
+NEEDS = frozenset({"tools", "images", "audio", "documents", "media_urls", "json_schema", "choices"})
+"""What a request may not be able to do without."""
+CAPABILITIES = NEEDS | {"parallel_tools", "reasoning", "seed", "logprobs", "system", "stream"}
+"""What a target may be able to do."""
+
 
 class Segment(msgspec.Struct, frozen=True):
     """A piece of text of the prompt: who said it, what kind of part it stood in, the text."""

@@ -57,7 +57,8 @@ EXPLANATIONS: Mapping[FailureKind, tuple[str, str]] = {
     ),
     "no_target": (
         "the policy, or what the request needs, leaves no target",
-        "the message names the constraints; `moegate policy explain` names every target",
+        "the message names the constraints, `param` a member that no target takes; "
+        "`moegate policy explain` names every target",
     ),
     "context_too_long": ("the prompt is longer than every allowed target takes", "shorten it"),
     "detector_down": (

@@ -5,7 +5,15 @@ arithmetic, maps) is refused with its place.
 """
 
 from policies.cel.python import Closure, Unevaluable, compile_tree
-from policies.cel.schema import DOMAINS, SCHEMA, Scope, check_types, check_words, scopes_of
+from policies.cel.schema import (
+    DOMAINS,
+    SCHEMA,
+    Scope,
+    check_types,
+    check_words,
+    scopes_of,
+    words_of,
+)
 from policies.cel.tree import CelError, Tree, parse
 
 __all__ = [
@@ -21,4 +29,5 @@ __all__ = [
     "compile_tree",
     "parse",
     "scopes_of",
+    "words_of",
 ]

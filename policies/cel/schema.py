@@ -5,12 +5,12 @@ about the request alone, once per request; about both, once for each target.
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Flag, auto
 from typing import Literal, assert_never
 
 from policies.cel import tree as t
-from policies.facts import BOUNDARIES, DATA_CLASSES
+from policies.facts import BOUNDARIES, CAPABILITIES, DATA_CLASSES, NEEDS
 
 Kind = Literal["text", "number", "truth", "texts", "numbers", "null"]
 
@@ -57,38 +57,44 @@ SCHEMA: dict[str, tuple[Kind, Scope, bool]] = {
 
 DOMAINS: dict[str, frozenset[str]] = {
     "target.boundary": frozenset(BOUNDARIES),
+    "target.capabilities": CAPABILITIES,
     "request.data_class": frozenset(DATA_CLASSES),
+    "request.needs": NEEDS,
 }
-"""The words that a fact can be: comparing it with another is a slip that would make a rule never hold."""
+"""The words that a fact can be, or hold: another is a slip that would make a rule never hold."""
 
 
 def check_words(node: t.Tree, domains: Mapping[str, frozenset[str]]) -> None:
     """Raises :class:`CelError` where a fact of ``domains`` is held against what it can never be."""
+    for name, value in words_of(node):
+        known = domains.get(name.path)
+        if known is None or value in known:
+            continue
+        close = difflib.get_close_matches(str(value), sorted(known), n=1)
+        hint = f": did you mean `{close[0]}`?" if close else f"; there are {_listed(known)}"
+        raise t.CelError(f"`{value}` is nothing that `{name.path}` can be{hint}", name.column)
+
+
+def _listed(words: frozenset[str]) -> str:
+    return ", ".join(sorted(words)) or "none"
+
+
+def words_of(node: t.Tree) -> Iterator[tuple[t.Name, object]]:
+    """Every fact in ``node`` that is held against a constant, with that constant."""
     match node:
-        case t.Compare(_, t.Name(path, column), t.Constant(value)) | t.Compare(
-            _, t.Constant(value), t.Name(path, column)
+        case t.Compare(_, t.Name() as name, t.Constant(value)) | t.Compare(
+            _, t.Constant(value), t.Name() as name
         ):
-            _check_word(path, column, value, domains)
-        case t.In(t.Constant(value), t.Name(path, column)):
-            _check_word(path, column, value, domains)
-        case t.In(t.Name(path, column), t.Items(items)):
+            yield name, value
+        case t.In(t.Constant(value), t.Name() as name):
+            yield name, value
+        case t.In(t.Name() as name, t.Items(items)):
             for item in items:
-                _check_word(path, column, item.value, domains)
+                yield name, item.value
         case _:
             pass
     for child in children_of(node):
-        check_words(child, domains)
-
-
-def _check_word(
-    path: str, column: int, value: object, domains: Mapping[str, frozenset[str]]
-) -> None:
-    known = domains.get(path)
-    if known is None or value in known:
-        return
-    close = difflib.get_close_matches(str(value), sorted(known), n=1)
-    hint = f": did you mean `{close[0]}`?" if close else ""
-    raise t.CelError(f"`{value}` is nothing that `{path}` can be{hint}", column)
+        yield from words_of(child)
 
 
 def check_types(node: t.Tree, wanted: Kind = "truth") -> None:

@@ -1,5 +1,6 @@
 """The tree of an expression: small, immutable, and nothing in it that policies do not use."""
 
+import re
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -135,11 +136,18 @@ def parse(text: str) -> Tree:
     try:
         tree = _convert(celpy.celparser.CELParser().parse(text))
     except celpy.celparser.CELParseError as error:
-        raise CelError("this is not a CEL expression", error.column or 1) from error
+        raise _unreadable(text, error.line or 1, error.column or 1) from error
     except RecursionError as error:
         raise _too_deep() from error
     _check_depth(tree)
     return tree
+
+
+def _unreadable(text: str, line: int, column: int) -> CelError:
+    """What cannot be parsed from ``line`` and ``column`` on, both from 1."""
+    rest = "\n".join(text.splitlines()[line - 1 :])[column - 1 :]
+    hint = ": did you mean `==`?" if re.match(r"=(?!=)", rest) else ""
+    return CelError(f"this is not a CEL expression{hint}", column)
 
 
 def _check_depth(tree: Tree) -> None:

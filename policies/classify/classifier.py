@@ -50,7 +50,7 @@ class _Hits:
         self.unknown = unknown
         self.work = work
         self.fault = fault
-        """What broke; it may be whole at the next look."""
+        """What broke first; it may be whole at the next look."""
 
 
 _NOTHING = _Hits(frozenset(), frozenset())
@@ -87,6 +87,7 @@ class Classifier:
         self._memo: OrderedDict[bytes, _Hits] = OrderedDict()
         self.types = frozenset(rule.kind for rule in self._rules)
         """Every type that a rule can find."""
+        self._unseen = _Hits(frozenset(), self.types)
         text = "\n".join(f"{rule.kind} {rule.pattern} {rule.find}" for rule in self._rules)
         self.version = hashlib.sha256(text.encode()).hexdigest()[:12]
         """Changes with the rules."""
@@ -108,14 +109,14 @@ class Classifier:
     def _look_up(self, text: str, *, may_scan: bool) -> _Hits:
         raw = text.encode("utf-8", "replace")
         if len(text) < MEMO_LENGTH_MIN:
-            return self._scan(text, raw)
+            return self._scan(text, raw) if may_scan else self._unseen
         digest = hashlib.sha256(raw).digest()
         hits = self._memo.get(digest)
         if hits is not None:
             self._memo.move_to_end(digest)
             return hits
         if not may_scan:
-            return _Hits(frozenset(), self.types)
+            return self._unseen
         hits = self._scan(text, raw)
         if hits.fault:
             return hits
@@ -133,7 +134,8 @@ class Classifier:
                 self._scan_piece(piece, look)
         except Exception as error:  # fail closed: whatever broke, nobody has looked at this text
             work = TEXT_WORK_MAX - look.left
-            return _Hits(frozenset(look.found), self.types, work, f"scan: {type(error).__name__}")
+            fault = look.fault or f"scan: {type(error).__name__}"
+            return _Hits(frozenset(look.found), self.types, work, fault)
         if look.left == TEXT_WORK_MAX and not look.found and not look.unknown:
             return _NOTHING
         work = TEXT_WORK_MAX - look.left
@@ -144,7 +146,7 @@ class Classifier:
         everything = len(self._rules)
         if not matched or everything not in matched:
             look.unknown |= self.types
-            look.fault = "scan: out of memory"
+            look.fault = look.fault or "scan: out of memory"
             return
         if len(matched) == 1:
             return
@@ -155,7 +157,7 @@ class Classifier:
                 is_hit = self._confirm(at, self._rules[at], piece, look)
             except Exception as error:  # fail closed: this detector's types are unknown
                 is_hit = None
-                look.fault = f"{self._rules[at].kind}: {type(error).__name__}"
+                look.fault = look.fault or f"{self._rules[at].kind}: {type(error).__name__}"
             if is_hit:
                 look.found.add(self._rules[at].kind)
             elif is_hit is None:

@@ -2,10 +2,11 @@
 
 import base64
 import json
+from pathlib import Path
 
 import pytest
 
-from tests.gateway_process import Scene
+from tests.gateway_process import Scene, running_gateway
 
 HI = [{"role": "user", "content": "hi"}]
 
@@ -69,6 +70,36 @@ def test_bad_body(scene: Scene, case: tuple[str, bytes, int, str, str | None, st
     assert answer.headers["x-moegate-request-id"] == error["request_id"]
     assert scene.outside.requests == scene.home.requests == []
     assert scene.gateway.rows("attempts") == scene.gateway.rows("requests") == []
+
+
+def test_what_no_target_takes_is_named_as_it_was_sent(scene: Scene) -> None:
+    """A need that nobody meets: in the client's words, with the member that it comes of."""
+    (home,) = (
+        target.name
+        for target in scene.gateway.runtime.services.routing.current.targets
+        if target.boundary == "self_hosted"
+    )
+    url, sound = "https://example.com/a.png", {"data": "aGk=", "format": "wav"}
+    by_address = image(url)
+    heard = [{"role": "user", "content": [{"type": "input_audio", "input_audio": sound}]}]
+    error = scene.gateway.chat({"model": home, "messages": by_address}).json()["error"]
+    assert (error["code"], error["param"]) == ("no_target", "messages")
+    assert "it does not take media by address (image URLs)" in error["message"]
+    error = scene.gateway.chat({"model": home, "messages": heard}).json()["error"]
+    assert (error["code"], error["param"]) == ("no_target", "messages")
+    assert "it does not take audio" in error["message"]
+    # One that the policy strikes, too, is not for the client to mend.
+    card = [*by_address, {"role": "user", "content": "card 4111 1111 1111 1111"}]
+    error = scene.gateway.chat({"model": "auto", "messages": card}).json()["error"]
+    assert (error["code"], error["param"]) == ("no_target", None)
+
+
+def test_more_answers_than_anybody_gives(tmp_path: Path) -> None:
+    """`n` is named where the only target gives one answer."""
+    with running_gateway(tmp_path, {"MOEGATE_SIMULATOR": "on"}) as gateway:
+        error = gateway.say(n=3).json()["error"]
+    assert (error["code"], error["param"]) == ("no_target", "n")
+    assert "it does not take `n` above 1" in error["message"]
 
 
 def test_missing_and_wrong_keys(scene: Scene) -> None:

@@ -79,7 +79,12 @@ def test_second_gateway_on_one_postgresql(
         ("MOEGATE_DATABASE_URL", "mysql://db/m", "must begin with"),
         ("MOEGATE_HOST", "no.such.host.invalid", "cannot listen on"),
         ("MOEGATE_CATALOGUE", "/nonexistent.yaml", "cannot read the catalogue"),
-        ("MOEGATE_POLICY", "/nonexistent.yaml", "cannot read the policy"),
+        (
+            "MOEGATE_POLICY",
+            "nope",
+            "policy `nope`: no such file, and shipped are balanced, private",
+        ),
+        ("MOEGATE_POLICY", "/", "cannot read the policy `/`: Is a directory"),
         ("MOEGATE_PROT", "80", "did you mean `MOEGATE_PORT`?"),
     ],
 )

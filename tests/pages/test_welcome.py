@@ -31,6 +31,7 @@ def page(tmp_path: Path) -> Generator[Page]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         made = browser.new_page()
         made.on("pageerror", lambda error: broken.append(str(error)))
+        made.on("console", lambda said: broken.append(said.text) if "404" in said.text else None)
         made.on(
             "request",
             lambda asked: (
@@ -56,6 +57,7 @@ def test_prompts_are_shown_where_they_went(scene: Scene, page: Page) -> None:
     page.get_by_label("Model").select_option("auto:best")
     send(page)
     expect(page.locator("dd.away")).to_contain_text("(outside)")
+    expect(page.locator("#why")).to_contain_text("asked for  auto:best")
     page.get_by_role("button", name="card number").click()
     send(page)
     expect(page.locator("dd.home")).to_contain_text("(stays with you)")
@@ -69,3 +71,32 @@ def test_refusals_are_shown(scene: Scene, page: Page) -> None:
     page.get_by_role("button", name="Send").click()
     expect(page.locator("dd.bad")).to_have_text("unauthenticated")
     expect(page.locator("#answer")).to_contain_text("unknown or revoked")
+
+
+def test_a_key_is_taken_by_enter(scene: Scene, page: Page) -> None:
+    """Typed and sent off with Enter: the models that it may ask for are there, and the prompt is next."""
+    page.goto(scene.gateway.url)
+    key = page.get_by_label("API key")
+    key.fill("mg-wrong")
+    key.press("Enter")
+    expect(page.get_by_role("status")).to_have_text("this key is unknown or revoked")
+    key.fill(scene.gateway.key)
+    key.press("Enter")
+    expect(page.get_by_label("Prompt")).to_be_focused()
+    expect(page.get_by_role("status")).to_have_text("")
+    expect(page.locator("#model option").filter(has_text="openai/").first).to_be_attached()
+    send(page)
+    expect(page.locator("#why")).to_contain_text("asked for  auto")
+
+
+def test_the_class_of_the_key_is_told(scene: Scene, page: Page) -> None:
+    """`public` with a key of class `internal` is internal, and the page says why; raised, it is as asked."""
+    page.goto(f"{scene.gateway.url}/#key={scene.gateway.key}")
+    page.get_by_label("Data class").select_option("public")
+    send(page)
+    held = page.locator("dd", has_text="internal: the class of the key holds")
+    expect(held).to_be_visible()
+    page.get_by_label("Data class").select_option("confidential")
+    send(page)
+    expect(page.locator("#why")).to_contain_text("class      confidential")
+    expect(held).to_have_count(0)

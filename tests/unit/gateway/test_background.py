@@ -32,6 +32,25 @@ async def test_what_must_not_end_is_begun_anew(monkeypatch: pytest.MonkeyPatch) 
     assert [(line["work"], line["error"]) for line in lines] == [("watch", "KeyError")] * 2
 
 
+async def test_what_came_to_its_end_is_not_begun_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watch that finds nothing to watch returns, and that is all."""
+    monkeypatch.setattr(background, "AGAIN_SECONDS", 0.0)
+    begun = 0
+
+    async def watch() -> None:
+        nonlocal begun
+        begun += 1
+        if begun == 1:
+            raise KeyError("a defect")
+
+    work = Background(structlog.get_logger())
+    work.keep(watch, "watch")
+    for _ in range(20):
+        await asyncio.sleep(0)
+    await work.close()
+    assert begun == 2
+
+
 async def test_closing_waits_for_what_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """What ends soon comes to its end, what does not is cancelled and gone."""
     monkeypatch.setattr(background, "CLOSE_SECONDS", 0.1)

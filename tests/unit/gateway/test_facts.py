@@ -4,14 +4,16 @@ import base64
 import copy
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from backends.target import Capability
 from backends.wire import openai_chat
 from backends.wire.failure import WireError
 from gateway.errors import Refused
-from gateway.facts import refuse_costly_members, segments
+from gateway.facts import MEDIA_URLS, media_of, needs_of, refuse_costly_members, segments
+from policies.facts import CAPABILITIES, NEEDS
 
 MARK = "kzqxvjmwpt"
 PIXEL = base64.b64encode(b"\x89PNG pixel").decode()
@@ -99,3 +101,11 @@ def test_the_places_are_taken() -> None:
     refuse_costly_members(prompt)
     assert len(segments(prompt)) > 25
     assert len(PLACES) > 120
+
+
+def test_policies_know_every_need_and_capability() -> None:
+    """What a policy may ask for is what requests can need and targets can do, word for word."""
+    request = REQUEST | {"n": 2}
+    prompt = openai_chat.parse_request(json.dumps(request).encode())
+    assert needs_of(prompt, media_of(prompt)) == NEEDS
+    assert {*get_args(Capability), MEDIA_URLS} == CAPABILITIES

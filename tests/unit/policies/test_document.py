@@ -52,7 +52,12 @@ def test_shipped_policies_keep_their_own_examples(name: str) -> None:
         ("target.boundary ==", "target.boundry ==", 7, "target.boundary"),
         ('== "self_hosted"', "== 3", 7, "cannot compare"),
         ('== "self_hosted"', '== "selfhosted"', 7, "self_hosted"),
+        ('"personal" in labels', '"imges" in request.needs', 6, "did you mean `images`"),
+        ('target.boundary == "self_hosted"', '"tols" in target.capabilities', 7, "`tools`"),
+        ('target.boundary == "self_hosted"', '"7" in target.capabilities', 7, "json_schema"),
         ("target.boundary ==", "1 + 1 ==", 7, "policies do not know"),
+        ("target.boundary ==", "target.boundary =", 7, "expression: did you mean `==`"),
+        ("target.boundary ==", "!(target.boundary ==", 7, "not a CEL expression"),
         ("policy: p", "policy: [p", 1, "YAML"),
         ("policy: p", "policy: p\\npolicy: q", 1, "twice"),
         ("name: home", "name: home\\n    require: 'true'\\n  - name: home", 7, "two constraints"),
@@ -66,6 +71,34 @@ def test_mistakes_have_a_place(old: str, new: str, line: int, words: str) -> Non
     assert words in error.message, error.message
     assert str(error).startswith(f"p.yaml:{error.line}:{error.column}: ")
     assert not line or abs(error.line - line) <= 2, error
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("unscannable: maybe", "`maybe` is nothing that `unscannable` can be; there are any, self_hosted, refuse"),
+        ("cache: {sampled: 'yes'}", "`cache.sampled` needs `true` or `false`, not text"),
+        ("attempts: {max: 3.5}", "`attempts.max` needs a whole number, not a number with a fraction"),
+        ("constraints: [{name: a}]", "`constraints[0]` needs a member `require`"),
+        ("constraints: true", "`constraints` needs a list, not `true` or `false`"),
+        ("description: null", "`description` needs text, not nothing"),
+        ("description: 2026-07-01", "`description` needs text, not date"),
+        ("labels: {a: {detect: [1]}}", "`labels[...].detect[0]` needs text, not a whole number"),
+        ("examples: [{given: {text: a, data_class: x}, expect: {}}]",
+         "`x` is nothing that `examples[0].given.data_class` can be; there are public, internal, confidential, "
+         "restricted"),
+        ("examples: [{given: {text: a, media: [x]}, expect: {}}]",
+         "`x` is nothing that `examples[0].given.media[0]` can be; there are image, audio, document"),
+        ("examples: [{given: {text: a}, expect: {only: {boundary: x}}}]",
+         "`x` is nothing that `examples[0].expect.only.boundary` can be; there are self_hosted, external"),
+        ("examples: [{given: {text: a}, expect: {only: 3}}]",
+         "`examples[0].expect.only` needs members with names, not a whole number"),
+        ("3: 4", "the names of members in a policy are text"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_told_in_plain_words(text: str, message: str) -> None:
+    """What was found, where, and what may stand there; no word of the decoder's."""
+    assert refuse(f"policy: p\n{text}").message == message
 
 
 @pytest.mark.parametrize("text", ["", "[]", "3", "policy: 3", "policy: ''", "\x00", "a: &a [*a]"])

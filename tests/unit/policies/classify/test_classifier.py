@@ -5,10 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.classify import Classifier
+from policies.classify import classifier as module
 from policies.classify.classifier import (
     AUTOMATON_BYTES_MAX,
     CANDIDATE_WORK,
     MEMO_ENTRIES_MAX,
+    MEMO_LENGTH_MIN,
     OVERLAP_BYTES,
     PIECE_BYTES,
     RULES,
@@ -36,6 +38,30 @@ def test_broken_check_makes_its_types_unknown_and_no_other() -> None:
     assert found.found == {"b"}
     assert found.unknown == {"a"}
     assert found.fault == "a: RuntimeError"
+
+
+def test_the_first_fault_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two detectors that break on one text the first is named, also where the scan then ends."""
+
+    def refuse_otherwise(whole: str, value: str) -> bool:
+        raise KeyError(whole + value)
+
+    rules = [Rule("a", "needle", refuse), Rule("b", "thread", refuse_otherwise)]
+    assert (
+        scan("needle" + " " * PIECE_BYTES + "thread", Classifier(rules)).fault == "a: RuntimeError"
+    )
+
+    class BreaksOff:
+        def Match(self, text: bytes) -> list[int]:  # noqa: N802  # as the library calls it
+            if b"needle" in text:
+                return [0, len(rules)]
+            raise MemoryError
+
+    classifier = Classifier(rules)
+    monkeypatch.setattr(classifier, "_set", BreaksOff())
+    found = scan("needle" + " " * PIECE_BYTES + "thread", classifier)
+    assert found.fault == "a: RuntimeError"
+    assert found.unknown == {"a", "b"}
 
 
 def test_type_found_by_another_rule_is_not_unknown() -> None:
@@ -105,6 +131,24 @@ def test_work_of_a_whole_request_is_bounded() -> None:
     assert classifier.scan(segments).unknown == frozenset()
 
 
+def test_short_texts_are_work_too() -> None:
+    """Texts too short for the memory count like others: past the bound nobody looks, and nothing is known."""
+    looked: list[str] = []
+
+    def refuse_all(whole: str, value: str) -> bool:
+        looked.append(whole + value)
+        return False
+
+    classifier = Classifier([Rule("a", "n", refuse_all), Rule("b", "needle")])
+    text = "n" * (MEMO_LENGTH_MIN - 1)
+    fitting = SCAN_WORK_MAX // (len(text) * (CANDIDATE_WORK + 1)) + 1
+    segments = [Segment("user", "text", text)] * fitting
+    assert classifier.scan(segments).unknown == frozenset()
+    count = len(looked)
+    assert classifier.scan([*segments, *segments]).unknown == {"a", "b"}
+    assert len(looked) == 2 * count
+
+
 @pytest.mark.parametrize(
     ("text", "kind"),
     [("4111 1111 1111 1112 ", "pii.card"), ("password = ", "secret.password"), ("4", "pii.card")],
@@ -162,6 +206,22 @@ def test_second_look_is_from_memory_and_the_memory_is_bounded() -> None:
         scan(f"{number:064d}", classifier)
     scan(text, classifier)
     assert len(seen) == 2
+
+
+def test_a_text_in_use_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked for again and again outlives any number of texts that are seen once."""
+    monkeypatch.setattr(module, "MEMO_ENTRIES_MAX", 4)
+    seen: list[str] = []
+
+    def note(whole: str, value: str) -> bool:
+        seen.append(whole + value)
+        return True
+
+    classifier = Classifier([Rule("a", "needle", note)])
+    for number in range(3 * 4):
+        scan("needle " * 20, classifier)
+        scan(f"{number:064d}", classifier)
+    assert len(seen) == 1
 
 
 def test_segments_add_up() -> None:
