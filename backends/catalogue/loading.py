@@ -113,7 +113,7 @@ def check_url(url: str, where: str) -> str:
         raise CatalogueError(f"the base URL of `{where}` holds a password: use its key instead")
     if not is_fine or parts.query or parts.fragment:
         raise CatalogueError(
-            f"`{where}` needs a base URL such as `https://host/v1`, not `{url[:100]}`"
+            f"`{where}` needs a base URL with `http://` or `https://`, such as `https://host/v1`, not `{url[:100]}`"
         )
     return url.rstrip("/")
 

@@ -114,6 +114,8 @@ def test_second_gateway_on_one_postgresql(
         ("MOEGATE_HOST", "no.such.host.invalid", "cannot listen on"),
         ("MOEGATE_CATALOGUE", "/nonexistent.yaml", "cannot read the catalogue"),
         ("MOEGATE_POLICY", "/nonexistent.yaml", "cannot read the policy"),
+        ("SGLANG_URLS", "gpu-1:30000", "`SGLANG_URLS` needs a base URL"),
+        ("GROQ_BASE_URL", "proxy:80", "`GROQ_BASE_URL` needs a base URL"),
         ("MOEGATE_PROT", "80", "did you mean `MOEGATE_PORT`?"),
     ],
 )
