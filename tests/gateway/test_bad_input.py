@@ -43,6 +43,11 @@ CASES: list[tuple[str, bytes, int, str, str | None, str]] = [
         404, "model_not_found", "model", "gpt-99",
     ),
     (
+        "provider off", json.dumps({"model": "claude-opus-5-5", "messages": HI}).encode(),
+        404, "model_not_found", "model",
+        "the model `claude-opus-5-5` is known, but its provider is off: set `ANTHROPIC_API_KEY` for `anthropic`",
+    ),
+    (
         "cap", json.dumps({"model": "auto", "messages": HI, "max_tokens": -1}).encode(),
         400, "", "max_tokens", "",
     ),
