@@ -72,6 +72,7 @@ def test_bad_body(scene: Scene, case: tuple[str, bytes, int, str, str | None, st
     assert not code or error["code"] == code
     assert answer.headers["x-should-retry"] == "false"
     assert answer.headers["x-moegate-request-id"] == error["request_id"]
+    assert answer.headers["x-request-id"] == error["request_id"]
     assert scene.outside.requests == scene.home.requests == []
     assert scene.gateway.rows("attempts") == scene.gateway.rows("requests") == []
 
