@@ -125,7 +125,12 @@ def test_an_unknown_model_is_an_error_with_the_nearest_name() -> None:
     elsewhere = refusal(
         "price", "--model", "gpt-6-sol", "--provider", "gemini", "--usage", "-", stdin=OPENAI_USAGE
     )
-    assert elsewhere.startswith("the catalogue has no model `gpt-6-sol` at `gemini`")
+    assert elsewhere == "`gemini` does not have `gpt-6-sol`; it is at `openai`"
+
+
+def test_what_is_free_at_home_costs_nothing() -> None:
+    """The catalogue lists the simulator, so it can be priced."""
+    assert bill("moegate-simulator", OPENAI_USAGE)[0] == 0
 
 
 def test_a_model_at_two_hosts_must_be_told_apart() -> None:
