@@ -171,7 +171,8 @@ def _say_against(catalogue: Catalogue) -> str:
     """The surroundings are those of this shell, which need not be the gateway's."""
     counts = count_targets(catalogue)
     shown = ", ".join(f"{provider} {count}" for provider, count in counts.items())
-    return f"against {sum(counts.values())} targets{shown and ': '}{shown}"
+    total = sum(counts.values())
+    return f"against {total} {'target' if total == 1 else 'targets'}{shown and ': '}{shown}"
 
 
 def _apply(settings: Settings, document: PolicyDocument, text: str, *, as_json: bool) -> None:

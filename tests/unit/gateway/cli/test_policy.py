@@ -43,7 +43,7 @@ def test_answers_name_the_targets_they_were_found_against(
     run("init")
     trial = ("policy", "explain", "--request", chat)
     for words in (("policy", "check", "balanced"), trial):
-        assert run(*words).splitlines()[-1] == "against 1 targets: simulator 1"
+        assert run(*words).splitlines()[-1] == "against 1 target: simulator 1"
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     for words in (("policy", "check", "balanced"), trial):
         counts = json.loads(run(*words, "--json"))["targets"]
