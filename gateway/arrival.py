@@ -72,9 +72,11 @@ class Arrival:
 def failure_headers(failure: Failure, request_id: str) -> list[Header]:
     """The head of an error: which one, under which id, and whether to come back."""
     may_retry = failure.kind in RETRYABLE_BY_CLIENT and not failure.may_have_spent
+    shown_id = request_id.encode()
     headers = [
         (b"content-type", b"application/json"),
-        (b"x-moegate-request-id", request_id.encode()),
+        (b"x-moegate-request-id", shown_id),
+        (b"x-request-id", shown_id),  # where the official SDKs look
         (b"x-moegate-error", failure.kind.encode()),
         (b"x-should-retry", b"true" if may_retry else b"false"),
     ]

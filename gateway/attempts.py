@@ -95,7 +95,7 @@ class Attempts:
         """Each kept target once, its other replicas if one cannot be reached; the only target a second
         time if nothing can have been spent on it."""
         decision = self._case.decision
-        first = self._first_affordable()
+        self._ending.passed_over = first = self._first_affordable()
         for kept in decision.kept[first : first + decision.attempts_max]:
             self._urls = []
             yield Turn(kept)
@@ -394,9 +394,11 @@ def _clip(text: str | None, length: int) -> str | None:
 
 def answer_headers(case: Case, ending: Ending, target: str, content_type: bytes) -> list[Header]:
     """The head of an answer: what it is and where it came from."""
+    request_id = case.request_id.encode()
     return [
         (b"content-type", content_type),
-        (b"x-moegate-request-id", case.request_id.encode()),
+        (b"x-moegate-request-id", request_id),
+        (b"x-request-id", request_id),
         *route_headers(case, ending, target),
     ]
 

@@ -50,6 +50,8 @@ class Ending:
     cache: CacheState = "off"
     target: str | None = None
     attempts: int = 0
+    passed_over: int = 0
+    """So many of the kept targets did not fit the budget."""
     cost_nanousd: int = 0
     first_chunk_seconds: float | None = None
     dropped: tuple[str, ...] = ()

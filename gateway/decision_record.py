@@ -9,12 +9,14 @@ class DecisionRecord(msgspec.Struct, frozen=True):
     """The facts a decision was made from and the decision.
 
     ``catalogue`` is the version of the catalogue; ``quotes`` are prices and health as they stood.
+    ``passed_over``: so many of the first kept may cost more than the budget had left.
     """
 
     facts: Facts
     quotes: dict[str, Quote]
     catalogue: str
     decision: Decision
+    passed_over: int = 0
 
 
 _encoder = msgspec.json.Encoder()

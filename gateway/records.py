@@ -1,5 +1,7 @@
 """What is written down of a request: who asked, what was decided and why, how it ended. No content."""
 
+import msgspec
+
 from gateway.case import Case, Ending
 from gateway.decision_record import render_decision
 from gateway.ledger.rows import RequestRow
@@ -9,6 +11,9 @@ def request_row(case: Case, ending: Ending, seconds: float, *, is_open: bool = F
     """The one row of a client's request; ``is_open`` as long as it may still call."""
     principal, decision = case.principal, case.decision
     failure = ending.failure
+    record = case.record
+    if ending.passed_over:
+        record = msgspec.structs.replace(record, passed_over=ending.passed_over)
     return RequestRow(
         request_id=case.request_id,
         organisation_id=principal.organisation_id,
@@ -21,7 +26,7 @@ def request_row(case: Case, ending: Ending, seconds: float, *, is_open: bool = F
         data_class=case.record.facts.data_class,
         labels=tuple(sorted(decision.labels)),
         policy=decision.policy,
-        decision=render_decision(case.record),
+        decision=render_decision(record),
         state="open" if is_open else ending.state,
         error=failure.kind if failure is not None else None,
         target=ending.target,

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from backends.adapter import ProviderAdapter
-from backends.catalogue import Catalogue
+from backends.catalogue import Catalogue, find_hosts
 from backends.target import Target
-from gateway.errors import refuse
+from gateway.errors import Refused, refuse
 from gateway.facts import target_facts
 from gateway.settings import nearest
 from policies.compile import CompiledPolicy, compile_policy
@@ -51,15 +51,25 @@ class Routing:
             return self.auto, prefer
         found = self.catalogue.find(request_model)
         if not found:
-            known = (*AUTO, *(target.name for target in self.targets))
-            raise refuse(
-                "model_not_found",
-                f"the model `{request_model[:100]}` does not exist or is not visible to this key"
-                f"{nearest(request_model, known)}",
-                code="model_not_found",
-                param="model",
-            )
+            raise self._refuse_model(request_model)
         return [self.positions[target.name] for target in found], "policy"
+
+    def _refuse_model(self, request_model: str) -> Refused:
+        off = [
+            host for host in find_hosts(request_model) if host[0] not in self.catalogue.endpoints
+        ]
+        if off:
+            ways = " or ".join(f"`{variable}` for `{provider}`" for provider, variable in off)
+            words = f"is known, but its provider is off: set {ways}"
+        else:
+            known = (*AUTO, *(target.name for target in self.targets))
+            words = f"does not exist or is not visible to this key{nearest(request_model, known)}"
+        return refuse(
+            "model_not_found",
+            f"the model `{request_model[:100]}` {words}",
+            code="model_not_found",
+            param="model",
+        )
 
     def get_target(self, name: str) -> Target:
         """The target called ``name``; raises ``KeyError``."""

@@ -17,6 +17,7 @@ from typing import TypeVar, cast
 
 import yaml
 
+from backends.catalogue import CatalogueError, check_url
 from backends.target import Secret
 from gateway.errors import StartError
 
@@ -268,7 +269,8 @@ def _file_providers(
                 )
         key, base_url = members.get("api_key"), members.get("base_url")
         found[name] = ProviderAccess(
-            Secret(str(key)) if key else None, str(base_url) if base_url else None
+            Secret(str(key)) if key else None,
+            _read_url(base_url, f"providers.{name}.base_url in {path}") if base_url else None,
         )
     return found
 
@@ -281,8 +283,9 @@ def _environment_providers(
     merged = dict(from_file)
     for name, names in variables.items():
         base = merged.get(name, ProviderAccess())
-        key, base_url = _find_variable(environ, names.api_key), environ.get(names.base_url)
-        access = ProviderAccess(Secret(key) if key else base.api_key, base_url or base.base_url)
+        key, said = _find_variable(environ, names.api_key), environ.get(names.base_url)
+        base_url = _read_url(said, names.base_url) if said else base.base_url
+        access = ProviderAccess(Secret(key) if key else base.api_key, base_url)
         if access.api_key is not None or access.base_url is not None:
             merged[name] = access
     return merged
@@ -315,10 +318,23 @@ def _convert(name: str, value: object, where: str) -> object:
             if isinstance(value, list | tuple)
             else list(str(value).split(","))
         )
-        return tuple(str(item).strip() for item in items if str(item).strip())
+        return _read_urls(name, items, where.strip("`"), str(spec.metadata["env"]))
     if isinstance(default, Path):
         return Path(str(value))
     return str(value)
+
+
+def _read_urls(name: str, items: list[object], where: str, variable: str) -> tuple[str, ...]:
+    place = variable if where == variable else f"{name} in {where}"
+    return tuple(_read_url(item, place) for item in items if str(item).strip())
+
+
+def _read_url(value: object, where: str) -> str:
+    """A base URL. Raises ``StartError`` for what cannot be called, such as a host without `http://`."""
+    try:
+        return check_url(str(value).strip(), where)
+    except CatalogueError as error:
+        raise StartError(str(error)) from error
 
 
 def _to_bool(name: str, value: object, where: str) -> bool:

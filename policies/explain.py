@@ -3,8 +3,11 @@
 from policies.facts import Decision, Facts
 
 
-def explain(decision: Decision, facts: Facts) -> str:
-    """Several lines: what the request was found to be, who stays in which order, who is out and why."""
+def explain(decision: Decision, facts: Facts, passed_over: int = 0) -> str:
+    """Several lines: what the request was found to be, who stays in which order, who is out and why.
+
+    ``passed_over`` of those who stay did not fit the budget.
+    """
     lines = [f"policy     {decision.policy}", f"asked for  {facts.request_model}"]
     lines.append(f"class      {facts.data_class}")
     lines.append(f"labels     {_names(decision.labels)}")
@@ -19,7 +22,11 @@ def explain(decision: Decision, facts: Facts) -> str:
         lines.append(f"given up   {'; '.join(decision.relaxed)} (nobody met it)")
     lines.append("")
     for place, kept in enumerate(decision.kept, 1):
-        tried = "" if place <= decision.attempts_max else " (beyond the attempts allowed)"
+        tried = ""
+        if place <= passed_over:
+            tried = " (passed over: it may cost more than the budget had left)"
+        elif place > passed_over + decision.attempts_max:
+            tried = " (beyond the attempts allowed)"
         lines.append(
             f"{place:>3}. {kept.target}{_cost(kept.expected_cost_nanousd)}: {kept.reason}{tried}"
         )

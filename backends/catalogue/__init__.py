@@ -2,13 +2,14 @@
 and the catalogue that comes of both. Start reading at :mod:`backends.catalogue.loading`."""
 
 from backends.catalogue.files import CatalogueError, Provider, read_models, read_providers
-from backends.catalogue.loading import Catalogue, check_url, load_catalogue
+from backends.catalogue.loading import Catalogue, check_url, find_hosts, load_catalogue
 
 __all__ = [
     "Catalogue",
     "CatalogueError",
     "Provider",
     "check_url",
+    "find_hosts",
     "load_catalogue",
     "read_models",
     "read_providers",

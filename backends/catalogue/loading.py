@@ -7,6 +7,7 @@ not even read. The version is a hash of everything that routing and prices depen
 What the files say is :mod:`backends.catalogue.files`; the administrator's is :mod:`backends.catalogue.overrides`.
 """
 
+import functools
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -101,6 +102,22 @@ def load_catalogue(
     return Catalogue(list(draft.targets.values()), draft.endpoints, draft.auto)
 
 
+def find_hosts(model: str) -> tuple[tuple[str, str], ...]:
+    """The built-in providers that serve ``model``, on or off, each with the variable of its key."""
+    return tuple(_read_hosts().get(model, ()))
+
+
+@functools.cache
+def _read_hosts() -> Mapping[str, list[tuple[str, str]]]:
+    """By target, model and alias. Read when first asked for (15 ms, once): no start needs it."""
+    hosts: dict[str, list[tuple[str, str]]] = {}
+    for name, provider in read_providers().items():
+        models = read_models(name).models
+        for word in {*models, *(f"{name}/{model}" for model in models), *provider.aliases}:
+            hosts.setdefault(word, []).append((name, provider.api_key_variable))
+    return hosts
+
+
 def check_url(url: str, where: str) -> str:
     """``url`` without a trailing slash. Raises :class:`CatalogueError` unless it is http(s) with a host
     and without credentials, query or fragment."""
@@ -113,7 +130,7 @@ def check_url(url: str, where: str) -> str:
         raise CatalogueError(f"the base URL of `{where}` holds a password: use its key instead")
     if not is_fine or parts.query or parts.fragment:
         raise CatalogueError(
-            f"`{where}` needs a base URL such as `https://host/v1`, not `{url[:100]}`"
+            f"`{where}` needs a base URL with `http://` or `https://`, such as `https://host/v1`, not `{url[:100]}`"
         )
     return url.rstrip("/")
 

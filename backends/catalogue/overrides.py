@@ -127,11 +127,14 @@ def _change_target(name: str, data: TargetData, draft: Draft, file: "_File") -> 
     place = ("targets", name)
     base = draft.targets.get(name)
     if base is None:
-        if data.provider is None and _is_away(name, draft):
-            # Its mistakes are told now, not on the day when its provider is switched on.
+        # What is away waits, but its mistakes are told now, not on the day when it is there.
+        if _is_away(name, draft) and data.provider in (None, name.partition("/")[0]):
             _try_prices((), data, file, place)
             return
         base = _new_target(name, data, draft, file)
+        if base.endpoint not in draft.endpoints:
+            _try_prices((), data, file, place)
+            return
     elif data.provider not in (None, base.endpoint):
         file.refuse(
             (*place, "provider"), f"`{name}` is at `{base.endpoint}`; choose another name for it"
@@ -145,22 +148,19 @@ def _change_target(name: str, data: TargetData, draft: Draft, file: "_File") -> 
 
 
 def _new_target(name: str, data: TargetData, draft: Draft, file: "_File") -> Target:
+    """A target that the built-in files do not have; its provider may be off."""
     place = ("targets", name)
     if data.provider is None or data.model is None:
         known = near(name, draft.targets)
         file.refuse(place, f"`{name}` is new and needs `provider` and `model`{known}")
-    endpoint = draft.endpoints.get(data.provider)
     provider = draft.providers.get(data.provider)
     if provider is None:
         known = near(data.provider, draft.providers)
         file.refuse((*place, "provider"), f"there is no provider `{data.provider}`{known}")
-    if endpoint is None:
-        file.refuse(
-            (*place, "provider"),
-            f"the provider `{data.provider}` is off: set `{provider.api_key_variable}`",
-        )
     if data.context is None or data.output is None:
         file.refuse(place, f"`{name}` is new and needs `context` and `output` (tokens)")
+    endpoint = draft.endpoints.get(data.provider)
+    base_url = provider.base_url if endpoint is None else endpoint.base_urls[0]
     return Target(
         name=name,
         provider=data.provider,
@@ -169,7 +169,7 @@ def _new_target(name: str, data: TargetData, draft: Draft, file: "_File") -> Tar
         model=data.model,
         endpoint=data.provider,
         boundary="external",
-        region=provider.find_host_region(endpoint.base_urls[0]) or provider.region,
+        region=provider.find_host_region(base_url) or provider.region,
         capabilities=frozenset(provider.can),
         context_tokens_max=data.context,
         output_tokens_max=data.output,
@@ -239,7 +239,8 @@ def _given(**changes: object) -> dict[str, object]:
 
 
 def _is_away(name: str, draft: Draft) -> bool:
-    """Whether ``name`` may be there another time: at a provider that is off, or at a server at home."""
+    """Whether the built-in ``name`` may be there another time: at a provider that is off, or at a server at
+    home."""
     host, _, model = name.partition("/")
     if host in draft.providers:
         return host not in draft.endpoints and model in read_models(host).models

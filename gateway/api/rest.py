@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from importlib.resources import files
 
 import orjson
-from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -22,7 +21,7 @@ from gateway.arrival import Arrival, failure_headers
 from gateway.decision_record import parse_decision
 from gateway.errors import Refused, refuse
 from gateway.identity import Principal, authenticate
-from gateway.ledger import tables
+from gateway.ledger.lookup import find_request
 from gateway.routing import AUTO
 from gateway.runtime import Runtime
 from gateway.telemetry.bugs import log_bug
@@ -159,30 +158,22 @@ class Rest:
 
     async def _request_record(self, request: Request, principal: Principal) -> Response:
         request_id = str(request.path_params["request_id"])
-        requests, attempts = tables.requests, tables.attempts
-        query = select(requests).where(
-            requests.c.request_id == request_id,
-            requests.c.organisation_id == principal.organisation_id,
+        found = await find_request(
+            self._runtime.engine,
+            request_id,
+            organisation_id=principal.organisation_id,
+            key_id=None if "admin" in principal.roles else principal.key_id,
         )
-        if "admin" not in principal.roles:
-            query = query.where(requests.c.key_id == principal.key_id)
-        async with self._runtime.engine.connect() as connection:
-            row = (await connection.execute(query)).mappings().first()
-            if row is None:
-                raise refuse(
-                    "invalid_request", "no such request, or not yet recorded", code="not_found"
-                )
-            legs = (
-                await connection.execute(
-                    select(attempts)
-                    .where(attempts.c.request_id == request_id)
-                    .order_by(attempts.c.ordinal)
-                )
-            ).mappings()
-            shown = {str(name): value for name, value in row.items() if name != "decision"}
-            shown["attempts"] = [{str(name): value for name, value in leg.items()} for leg in legs]
-        record = parse_decision(row["decision"])
-        shown["explanation"] = explain(record.decision, record.facts)
+        if found is None:
+            raise refuse(
+                "invalid_request", "no such request, or not yet recorded", code="not_found"
+            )
+        record = parse_decision(found.decision)
+        shown = {
+            **found.fields,
+            "attempts": found.attempts,
+            "explanation": explain(record.decision, record.facts, record.passed_over),
+        }
         return Response(orjson.dumps(shown, default=str), media_type=JSON)
 
     async def _guarded(

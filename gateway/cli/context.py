@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from backends.catalogue import Catalogue, read_providers
@@ -15,7 +16,7 @@ from gateway.errors import StartError
 from gateway.ledger import open_database
 from gateway.settings import ProviderVariables, Settings, load_settings, process_environment
 from gateway.telemetry.log import LineWriter, make_logger
-from gateway.world import World, open_world
+from gateway.world import UNREACHED, World, open_world
 
 T = TypeVar("T")
 
@@ -33,6 +34,11 @@ def read_settings(config: Path | None, overrides: Mapping[str, object]) -> Setti
 
 def run_on_database(url: str, work: Callable[[AsyncEngine], Awaitable[T]]) -> T:
     """What ``work`` answers, on an engine of its own. Raises ``StartError`` if SQL does not answer."""
+    if absent := absent_file(url):
+        raise StartError(
+            f"`{absent}` is not there: is this the gateway's MOEGATE_HOME, HOME and --config? Before "
+            "its first start, `moegate init` makes it"
+        )
 
     async def run() -> T:
         engine = open_database(url)
@@ -47,6 +53,17 @@ def run_on_database(url: str, work: Callable[[AsyncEngine], Awaitable[T]]) -> T:
             await engine.dispose()
 
     return asyncio.run(run())
+
+
+def absent_file(database_url: str) -> str | None:
+    """The SQLite file that ``database_url`` names and that nobody has made yet."""
+    try:
+        url = make_url(database_url)
+    except ArgumentError:
+        return None
+    if url.get_backend_name() != "sqlite" or not url.database or Path(url.database).exists():
+        return None
+    return url.database
 
 
 STANDARD_ERROR = 2
@@ -74,3 +91,12 @@ def find_catalogue(settings: Settings) -> Catalogue:
             return world.catalogue
 
     return asyncio.run(look())
+
+
+def count_targets(catalogue: Catalogue) -> dict[str, int]:
+    """How many targets each provider has; workers that have not answered yet are none."""
+    counts: dict[str, int] = {}
+    for target in catalogue.targets:
+        if target.endpoint != UNREACHED:
+            counts[target.provider] = counts.get(target.provider, 0) + 1
+    return dict(sorted(counts.items()))

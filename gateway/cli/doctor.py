@@ -10,16 +10,15 @@ from typing import Annotated, Literal
 
 import orjson
 import typer
-from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.cli.context import read_settings, surroundings
+from gateway.cli.context import absent_file, count_targets, read_settings, surroundings
 from gateway.errors import StartError
 from gateway.ledger import open_database, schema_state
 from gateway.policy_store import StoredPolicy, find_active
 from gateway.routing import make_routing
 from gateway.settings import Settings
-from gateway.world import UNREACHED, World
+from gateway.world import World
 from policies.document import PolicyError
 
 State = Literal["ok", "warning", "broken"]
@@ -56,22 +55,22 @@ def doctor(
 
 async def examine(settings: Settings) -> list[Finding]:
     """Every check, each on its own: one that breaks does not hide the others."""
-    checks: list[tuple[str, Callable[[Settings], Awaitable[list[Finding]]]]] = [
-        ("state directory", _look_at_home),
-        ("database", _look_at_database),
-        ("redis", _look_at_redis),
-        ("targets", _look_at_targets),
+    checks: list[tuple[str, Callable[[Settings], Awaitable[list[Finding]]], str]] = [
+        ("state directory", _look_at_home, "let this user write there, or set `MOEGATE_HOME`"),
+        ("database", _look_at_database, "start it, or correct `MOEGATE_DATABASE_URL`"),
+        ("redis", _look_at_redis, "start it, or correct `MOEGATE_REDIS_URL`"),
+        ("targets", _look_at_targets, "correct what is named there; a gateway does not start so"),
     ]
     findings: list[Finding] = []
-    for name, look in checks:
+    for name, look, advice in checks:
         try:
             findings.extend(await look(settings))
         except StartError as error:
-            findings.append(Finding(name, "broken", str(error)))
+            findings.append(Finding(name, "broken", str(error), advice))
         except Exception as error:  # a check: whatever breaks is its finding
             cause = getattr(error, "orig", None) or error
             words = " ".join(f"{type(error).__name__}: {cause}".split())
-            findings.append(Finding(name, "broken", words[:300]))
+            findings.append(Finding(name, "broken", words[:300], advice))
     return findings
 
 
@@ -103,7 +102,7 @@ async def _look_at_home(settings: Settings) -> list[Finding]:
 
 
 async def _look_at_database(settings: Settings) -> list[Finding]:
-    if absent := _absent_file(settings.database_url):
+    if absent := absent_file(settings.database_url):
         words = f"`{absent}` is not there yet"
         return [Finding("database", "warning", words, "the first start makes it")]
     state = await schema_state(settings.database_url)
@@ -116,14 +115,6 @@ async def _look_at_database(settings: Settings) -> list[Finding]:
     if active is None:
         return [*found, Finding("policy", "broken", "none in force", "run `moegate init`")]
     return [*found, Finding("policy", "ok", active.label)]
-
-
-def _absent_file(database_url: str) -> str | None:
-    """The SQLite file that the first start will make."""
-    url = make_url(database_url)
-    if url.get_backend_name() != "sqlite" or not url.database or Path(url.database).exists():
-        return None
-    return url.database
 
 
 async def _look_at_redis(settings: Settings) -> list[Finding]:
@@ -152,24 +143,27 @@ async def _look_at_targets(settings: Settings) -> list[Finding]:
 
 
 def _describe(world: World) -> list[Finding]:
-    providers: dict[str, int] = {}
-    for target in world.catalogue.targets:
-        if target.endpoint == UNREACHED:
-            continue
-        providers[target.provider] = providers.get(target.provider, 0) + 1
-    away = [Finding("targets", "broken", f"`{url}` does not answer") for url in world.unreachable]
-    if set(providers) <= {"simulator"} and not away:
-        return [
-            Finding(
-                "targets",
-                "warning",
-                "only the built-in simulator",
-                "set a provider's key or `SGLANG_URLS`; see the README",
-            )
-        ]
+    providers = count_targets(world.catalogue)
+    advice = "start the worker, correct `SGLANG_URLS`, or look at `SGLANG_API_KEY`"
+    away = [
+        Finding("targets", "broken", f"`{url}` does not answer", advice)
+        for url in world.unreachable
+    ]
+    advice = "set a provider's key or `SGLANG_URLS`; see the README"
+    if not providers and not away:
+        return [Finding("targets", "broken", "no target at all", advice)]
+    if set(providers) == {"simulator"} and not away:
+        return [Finding("targets", "warning", "only the built-in simulator", advice)]
+    external = {
+        target.provider for target in world.catalogue.targets if target.boundary == "external"
+    }
     return [
-        Finding("targets", "ok", f"{provider}: {count}")
-        for provider, count in sorted(providers.items())
+        Finding(
+            "targets",
+            "ok",
+            f"{provider}: {count}{' (not called)' if provider in external else ''}",
+        )
+        for provider, count in providers.items()
     ] + away
 
 
@@ -183,7 +177,9 @@ async def _check_policy_fits(settings: Settings, world: World) -> list[Finding]:
         try:
             make_routing(world.catalogue, active.parse(), world.adapters)
         except PolicyError as error:
-            return [Finding("policy", "broken", f"does not work with these targets: {error}")]
+            words = f"does not work with these targets: {error}"
+            advice = "`moegate policy apply` another, or switch on what it names"
+            return [Finding("policy", "broken", words, advice)]
     return []
 
 

@@ -21,6 +21,7 @@ from gateway.identity import (
     KeyRecord,
     NewKey,
     create_key,
+    is_key_id,
     list_keys,
     revoke_key,
 )
@@ -86,7 +87,8 @@ def create(
     now = Clock().now()
     key, key_id = run_on_database(url, lambda engine: create_key(engine, asked, now=now))
     if as_json:
-        typer.echo(orjson.dumps({"key": key, "id": key_id, "team": team, "name": name}).decode())
+        made = {"key": key, "key_id": key_id, "organisation": organisation, "team": team}
+        typer.echo(orjson.dumps(made | {"name": name or team}).decode())
     else:
         typer.echo(f"{key}\nshown this once; its id is {key_id}")
 
@@ -140,6 +142,9 @@ def revoke(
     as_json: AsJson = False,
 ) -> None:
     """Revoke a key; running gateways stop taking it within five seconds."""
+    if not is_key_id(key_id):
+        # Most likely the key itself, which must not stand in a terminal's or a job's log as well.
+        raise StartError("this is no key id: give the id from `moegate keys list`, not the key")
     url = read_settings(config, {}).database_url
     now = Clock().now()
     if not run_on_database(url, lambda engine: revoke_key(engine, key_id, now=now)):

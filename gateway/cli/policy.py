@@ -1,6 +1,5 @@
 """``moegate policy``: check, apply, history, rollback, explain."""
 
-import asyncio
 import getpass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,17 +7,18 @@ from typing import Annotated
 
 import orjson
 import typer
-from sqlalchemy import select
 
-from gateway.cli.context import find_catalogue, read_settings, surroundings
+from backends.catalogue import Catalogue
+from gateway.cli.context import count_targets, find_catalogue, read_settings, run_on_database
+from gateway.cli.ending import describe_ending
+from gateway.cli.table import align
 from gateway.clock import Clock
-from gateway.decision_record import DecisionRecord, parse_decision, render_decision
+from gateway.decision_record import parse_decision, render_decision
 from gateway.dry_run import dry_run
 from gateway.errors import StartError
 from gateway.facts import target_facts
-from gateway.ledger import open_database, tables
+from gateway.ledger.lookup import find_request
 from gateway.policy_store import (
-    StoredPolicy,
     apply_policy,
     find_active,
     find_version,
@@ -29,7 +29,6 @@ from gateway.settings import Settings
 from policies.check import Report, check
 from policies.document import PolicyDocument, parse_policy
 from policies.explain import explain
-from policies.facts import TargetFacts
 
 policy = typer.Typer(
     help="The policy in force: look at it, try it, change it, explain what it did.",
@@ -47,8 +46,10 @@ def check_command(
     as_json: AsJson = False,
 ) -> None:
     """Check a document against the catalogue and run its examples; nothing changes."""
-    _document, report = _checked(read_settings(config, {}), file)
-    _show_report(report, as_json=as_json)
+    text, source = read_policy(file)
+    catalogue = find_catalogue(read_settings(config, {}))
+    report = _check(catalogue, parse_policy(text, source=source))
+    _show_report(report, catalogue, as_json=as_json)
     if not report.is_ok:
         raise typer.Exit(1)
 
@@ -60,44 +61,33 @@ def apply_command(
     as_json: AsJson = False,
 ) -> None:
     """Check a document and put it in force; running gateways take it up within a second."""
-    settings = read_settings(config, {})
-    document, report = _checked(settings, file)
-    if not report.is_ok:
-        _show_report(report, as_json=as_json)
-        raise typer.Exit(1)
-    _apply(settings, document, read_policy(file)[0], as_json=as_json)
+    text, source = read_policy(file)
+    _apply(read_settings(config, {}), parse_policy(text, source=source), text, as_json=as_json)
 
 
 @policy.command()
 def history(config: Config = None, as_json: AsJson = False) -> None:
     """What was in force, newest first."""
-    settings = read_settings(config, {})
-
-    async def read() -> list[dict[str, object]]:
-        engine = open_database(settings.database_url)
-        try:
-            return [
-                {
-                    "version": entry.version,
-                    "name": entry.name,
-                    "digest": entry.digest,
-                    "applied_by": entry.applied_by,
-                    "applied_at": datetime.fromtimestamp(entry.applied_at, UTC).isoformat(),
-                }
-                for entry in await list_history(engine)
-            ]
-        finally:
-            await engine.dispose()
-
-    entries = asyncio.run(read())
-    if as_json:
-        typer.echo(orjson.dumps(entries).decode())
-        return
-    for entry in entries:
-        typer.echo(
-            f"{entry['version']:>4}  {entry['name']:<24}  {str(entry['digest'])[:12]}  "
-            f"{entry['applied_at']}  {entry['applied_by']}"
+    entries = run_on_database(read_settings(config, {}).database_url, list_history)
+    rows = [
+        (
+            entry.version,
+            entry.name,
+            entry.digest if as_json else entry.digest[:12],
+            datetime.fromtimestamp(entry.applied_at, UTC).isoformat(),
+            entry.applied_by,
         )
+        for entry in entries
+    ]
+    if as_json:
+        said = [dict(zip(HISTORY_COLUMNS, row, strict=True)) for row in rows]
+        typer.echo(orjson.dumps(said).decode())
+        return
+    cells = [[str(value) for value in row] for row in rows]
+    typer.echo(align([HISTORY_COLUMNS, *cells], numbers=(0,)))
+
+
+HISTORY_COLUMNS = ("version", "name", "digest", "applied_at", "applied_by")
 
 
 @policy.command()
@@ -108,23 +98,10 @@ def rollback(
 ) -> None:
     """Put an earlier document in force again, as a new entry of the history."""
     settings = read_settings(config, {})
-
-    async def read() -> tuple[PolicyDocument, str]:
-        engine = open_database(settings.database_url)
-        try:
-            stored = await find_version(engine, version)
-        finally:
-            await engine.dispose()
-        if stored is None:
-            raise StartError(f"there is no policy version {version}; see `moegate policy history`")
-        return stored.parse(), stored.text
-
-    document, text = asyncio.run(read())
-    report = check(document, _facts(settings))
-    if not report.is_ok:
-        _show_report(report, as_json=as_json)
-        raise typer.Exit(1)
-    _apply(settings, document, text, as_json=as_json)
+    stored = run_on_database(settings.database_url, lambda engine: find_version(engine, version))
+    if stored is None:
+        raise StartError(f"there is no policy version {version}; see `moegate policy history`")
+    _apply(settings, stored.parse(), stored.text, as_json=as_json)
 
 
 @policy.command("explain")
@@ -142,35 +119,41 @@ def explain_command(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Why a request went where it went: every target kept or struck, with the reason."""
+    """Why a request went where it went: every target kept or struck, with the reason, and how it ended."""
     settings = read_settings(config, {})
     if (request_id is None) == (request is None):
         raise typer.BadParameter("give a request id, or a file with --request")
     if request is not None:
-        record = asyncio.run(_decide_now(settings, _read_request(request), data_class))
+        _explain_now(settings, _read_request(request), data_class, as_json=as_json)
     else:
-        record = asyncio.run(_read_record(settings, request_id or ""))
-    if as_json:
-        typer.echo(render_decision(record))
-        return
-    typer.echo(explain(record.decision, record.facts))
+        _explain_ended(settings, request_id or "", as_json=as_json)
 
 
-async def _decide_now(settings: Settings, raw: bytes, data_class: str | None) -> DecisionRecord:
-    engine = open_database(settings.database_url)
-    try:
-        active = await find_active(engine)
-    except Exception as error:
-        raise StartError(
-            f"the policy in force cannot be read ({type(error).__name__}): run `moegate init`, or look "
-            "at `MOEGATE_DATABASE_URL`"
-        ) from error
-    finally:
-        await engine.dispose()
+def _explain_now(settings: Settings, raw: bytes, data_class: str | None, *, as_json: bool) -> None:
+    active = run_on_database(settings.database_url, find_active)
     if active is None:
         raise StartError("no policy is in force: run `moegate init`")
-    async with surroundings(settings) as world:
-        return dry_run(world.catalogue, active.parse(), raw, data_class, Clock().now())
+    catalogue = find_catalogue(settings)
+    record = dry_run(catalogue, active.parse(), raw, data_class, Clock().now())
+    if as_json:
+        said = orjson.loads(render_decision(record))
+        typer.echo(orjson.dumps(said | {"targets": count_targets(catalogue)}).decode())
+        return
+    typer.echo(explain(record.decision, record.facts))
+    typer.echo(f"\n{_say_against(catalogue)}")
+
+
+def _explain_ended(settings: Settings, request_id: str, *, as_json: bool) -> None:
+    found = run_on_database(settings.database_url, lambda engine: find_request(engine, request_id))
+    if found is None:
+        raise StartError(f"there is no request `{request_id}` in the database")
+    if as_json:
+        said = orjson.loads(found.decision)
+        typer.echo(orjson.dumps({**found.fields, "attempts": found.attempts, **said}).decode())
+        return
+    record = parse_decision(found.decision)
+    typer.echo(explain(record.decision, record.facts, record.passed_over))
+    typer.echo(f"\n{describe_ending(found)}")
 
 
 def _read_request(path: Path) -> bytes:
@@ -180,42 +163,30 @@ def _read_request(path: Path) -> bytes:
         raise StartError(f"cannot read `{path}`: {error.strerror}") from error
 
 
-async def _read_record(settings: Settings, request_id: str) -> DecisionRecord:
-    engine = open_database(settings.database_url)
-    try:
-        async with engine.connect() as connection:
-            query = select(tables.requests.c.decision).where(
-                tables.requests.c.request_id == request_id
-            )
-            text = (await connection.execute(query)).scalar()
-    finally:
-        await engine.dispose()
-    if text is None:
-        raise StartError(f"there is no request `{request_id}` in the database")
-    return parse_decision(text)
+def _check(catalogue: Catalogue, document: PolicyDocument) -> Report:
+    return check(document, tuple(target_facts(target) for target in catalogue.targets))
 
 
-def _checked(settings: Settings, file: str) -> tuple[PolicyDocument, Report]:
-    text, source = read_policy(file)
-    document = parse_policy(text, source=source)
-    return document, check(document, _facts(settings))
-
-
-def _facts(settings: Settings) -> tuple[TargetFacts, ...]:
-    return tuple(target_facts(target) for target in find_catalogue(settings).targets)
+def _say_against(catalogue: Catalogue) -> str:
+    """The surroundings are those of this shell, which need not be the gateway's."""
+    counts = count_targets(catalogue)
+    shown = ", ".join(f"{provider} {count}" for provider, count in counts.items())
+    total = sum(counts.values())
+    return f"against {total} {'target' if total == 1 else 'targets'}{shown and ': '}{shown}"
 
 
 def _apply(settings: Settings, document: PolicyDocument, text: str, *, as_json: bool) -> None:
-    async def write() -> tuple[StoredPolicy, bool]:
-        engine = open_database(settings.database_url)
-        try:
-            return await apply_policy(
-                engine, document, text, applied_by=getpass.getuser(), now=Clock().now()
-            )
-        finally:
-            await engine.dispose()
-
-    stored, is_new = asyncio.run(write())
+    """Put ``document`` in force, if it works with the targets that are seen from here."""
+    catalogue = find_catalogue(settings)
+    report = _check(catalogue, document)
+    if not report.is_ok:
+        _show_report(report, catalogue, as_json=as_json)
+        raise typer.Exit(1)
+    user, now = getpass.getuser(), Clock().now()
+    stored, is_new = run_on_database(
+        settings.database_url,
+        lambda engine: apply_policy(engine, document, text, applied_by=user, now=now),
+    )
     if as_json:
         said = {"version": stored.version, "name": stored.name, "digest": stored.digest}
         typer.echo(orjson.dumps(said | {"is_new": is_new}).decode())
@@ -223,9 +194,10 @@ def _apply(settings: Settings, document: PolicyDocument, text: str, *, as_json: 
         typer.echo(f"{'in force' if is_new else 'already in force'}: {stored.label}")
 
 
-def _show_report(report: Report, *, as_json: bool) -> None:
+def _show_report(report: Report, catalogue: Catalogue, *, as_json: bool) -> None:
     if as_json:
-        typer.echo(orjson.dumps(report.to_json()).decode())
+        said = report.to_json() | {"targets": count_targets(catalogue)}
+        typer.echo(orjson.dumps(said).decode())
         return
-    for line in report.lines():
+    for line in (*report.lines(), _say_against(catalogue)):
         typer.echo(line)

@@ -14,6 +14,7 @@ from backends.target import Target
 from backends.wire.failure import WireError
 from backends.wire.provider_usage import parse_provider_usage
 from gateway.cli.catalogue import format_rate, read_everything
+from gateway.cli.context import find_catalogue, read_settings
 from gateway.clock import Clock
 from gateway.errors import StartError
 from gateway.settings import nearest
@@ -60,12 +61,16 @@ def price(
 
 def _find(config: Path | None, model: str, provider: str | None) -> Target:
     known = read_everything(config)
-    found = [one for one in known.find(model) if provider in (None, one.provider)]
+    # Servers at home and the simulator are looked for only if nobody else has it: that takes a moment.
+    everywhere = known.find(model) or find_catalogue(read_settings(config, {})).find(model)
+    found = [one for one in everywhere if provider in (None, one.provider)]
+    if everywhere and not found:
+        others = ", ".join(sorted({f"`{one.provider}`" for one in everywhere}))
+        raise StartError(f"`{provider}` does not have `{model}`; it is at {others}")
     if not found:
-        where = f" at `{provider}`" if provider else ""
         names = [word for one in known.targets for word in (one.name, one.model, *one.aliases)]
         hint = nearest(model, tuple(names)) or "; see `moegate catalogue --all`"
-        raise StartError(f"the catalogue has no model `{model}`{where}{hint}")
+        raise StartError(f"the catalogue has no model `{model}`{hint}")
     if len(found) > 1:
         names = ", ".join(target.name for target in found)
         raise StartError(f"`{model}` is served as {names}; name one, or give --provider")

@@ -4,7 +4,9 @@ import asyncio
 import errno
 import logging
 import os
+import shutil
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -40,7 +42,7 @@ def serve(
     settings = read_settings(config, {"host": host, "port": port, "workers": workers})
     make_home(settings)
     # First of all: a start that fails here has made no key that nobody saw.
-    with closing(bind(settings.host, settings.port)) as listener:
+    with closing(bind(settings.host, settings.port, "`--port` or `MOEGATE_PORT`")) as listener:
         if settings.workers > 1:
             _serve_together(settings, config, listener, as_json=as_json)
             return
@@ -56,14 +58,14 @@ def serve(
             raise
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A socket that will listen there. Raises ``StartError``."""
+def bind(host: str, port: int, ways: str = "`--port`") -> socket.socket:
+    """A socket that will listen there; ``ways`` to name another port. Raises ``StartError``."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            taken = f"port {port} of {host} is taken by another program: choose one with `--port`"
+            taken = f"port {port} of {host} is taken by another program: choose one with {ways}"
             raise StartError(taken) from error
         reason = (error.strerror or "no such address").lower()
         raise StartError(f"cannot listen on {host} port {port}: {reason}") from error
@@ -160,15 +162,17 @@ def _words(url: str, key: str | None, runtime: Runtime, settings: Settings) -> l
     lines.append(f"  providers    {shown or 'none: set ' + _key_variables()}")
     lines.append(f"  policy       {routing.policy.label}")
     lines.append(f"  state        {settings.home}")
+    if shutil.which("moegate") is None:
+        lines.append(
+            f"  command      {Path(sys.executable).with_name('moegate')} (not on the PATH)"
+        )
     if any(target.provider == "simulator" for target in routing.targets):
         lines += ["", "  Answers come from the built-in simulator, which is not a model."]
     if key is not None:
         lines += ["", f"  admin key    {key}", "               shown this once; keep it", ""]
-        lines += [f"  open {url}/#key={key}", ""]
-    lines += ["  try it:"]
-    lines += [
-        f"  curl {url}/v1/chat/completions -H 'Authorization: Bearer {key or '$MOEGATE_KEY'}' \\"
-    ]
+        lines += [f"  open {url}/#key={key}"]
+    said = f'-H "Authorization: Bearer {key or "$MOEGATE_KEY"}"'
+    lines += ["", "  try it:", f"  curl {url}/v1/chat/completions {said} \\"]
     lines += ["    -H 'content-type: application/json' \\"]
     lines += [
         """    -d '{"model": "auto", "messages": [{"role": "user", "content": "Say hello."}]}'""",

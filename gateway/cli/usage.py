@@ -16,9 +16,9 @@ from gateway.cli.context import read_settings, run_on_database
 from gateway.cli.table import align
 from gateway.clock import Clock
 from gateway.errors import StartError
-from gateway.ledger.usage import UsageLine, usage_report
+from gateway.ledger.usage import GROUPS, By, UsageLine, usage_report
 
-COLUMNS = UsageLine.__struct_fields__
+COUNTS = UsageLine.__struct_fields__[1:]
 
 
 class ByName(StrEnum):
@@ -44,6 +44,7 @@ def usage(
     since: Annotated[
         str | None, typer.Option(help="From this day on: 7d, or 2026-11-23 (UTC).")
     ] = None,
+    organisation: Annotated[str | None, typer.Option(help="Of this organisation only.")] = None,
     shape: Annotated[
         FormatName, typer.Option("--format", help="How to write it.")
     ] = FormatName.TABLE,
@@ -54,9 +55,12 @@ def usage(
     url = read_settings(config, {}).database_url
     since_day = parse_since(since, Clock().utc()) if since else None
     lines = run_on_database(
-        url, lambda engine: usage_report(engine, by=by.value, since_day=since_day)
+        url,
+        lambda engine: usage_report(
+            engine, by=by.value, since_day=since_day, organisation=organisation
+        ),
     )
-    typer.echo(_render(lines, by.value, FormatName.JSON if as_json else shape))
+    typer.echo(render_usage(lines, by.value, FormatName.JSON if as_json else shape))
 
 
 def parse_since(text: str, now: datetime) -> str:
@@ -71,11 +75,16 @@ def parse_since(text: str, now: datetime) -> str:
         ) from None
 
 
-def _render(lines: list[UsageLine], by: str, shape: FormatName) -> str:
-    rows = [{by: line.name} | {name: getattr(line, name) for name in COLUMNS[1:]} for line in lines]
+def render_usage(lines: list[UsageLine], by: By, shape: FormatName) -> str:
+    """The report for people, or for programs: with heads and whole nano-dollars."""
+    names = GROUPS[by]
+    rows = [
+        dict(zip(names, line.group, strict=True)) | {name: getattr(line, name) for name in COUNTS}
+        for line in lines
+    ]
     if shape is FormatName.JSON:
         return msgspec.json.encode(rows).decode()
-    header = [by, *COLUMNS[1:]]
+    header = [*names, *COUNTS]
     if shape is FormatName.CSV:
         out = io.StringIO()
         writer = csv.DictWriter(out, header)
@@ -84,10 +93,10 @@ def _render(lines: list[UsageLine], by: str, shape: FormatName) -> str:
         return out.getvalue().rstrip("\r\n")
     if not rows:
         return "nothing was used"
-    cells = [[str(row[by]), *(_cell(name, row[name]) for name in header[1:])] for row in rows]
+    cells = [[_cell(name, row[name]) for name in header] for row in rows]
     return align(
         [[name.replace("cost_nano_usd", "cost_usd") for name in header], *cells],
-        range(1, len(header)),
+        range(len(names), len(header)),
     )
 
 

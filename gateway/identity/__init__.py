@@ -7,6 +7,7 @@ from gateway.identity.keys import (
     NewKey,
     create_key,
     ensure_admin,
+    is_key_id,
     list_keys,
     revoke_key,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "authenticate",
     "create_key",
     "ensure_admin",
+    "is_key_id",
     "list_keys",
     "revoke_key",
 ]

@@ -17,6 +17,7 @@ from gateway.ledger.tables import keys, organisations, teams
 from policies.facts import DataClass
 
 PREFIX = "mg-"
+ID_PREFIX = "key_"
 TOKEN_LENGTH_MIN = 20
 DEFAULT_ORGANISATION = "default"
 RESIDENCY = re.compile(r"[a-z]{2,32}")
@@ -76,7 +77,7 @@ async def create_key(
     if token is not None and len(token) < TOKEN_LENGTH_MIN:
         raise StartError(f"an admin token needs at least {TOKEN_LENGTH_MIN} characters")
     text = token or PREFIX + secrets.token_urlsafe(32)
-    key_id = f"key_{uuid.uuid4().hex}"
+    key_id = f"{ID_PREFIX}{uuid.uuid4().hex}"
     try:
         async with engine.begin() as connection:
             organisation_id = await _find_or_make_organisation(connection, asked, now)
@@ -135,6 +136,11 @@ async def revoke_key(engine: AsyncEngine, key_id: str, *, now: float) -> bool:
     statement = update(keys).where(keys.c.key_id == key_id, keys.c.revoked_at.is_(None))
     async with engine.begin() as connection:
         return (await connection.execute(statement.values(revoked_at=now))).rowcount > 0
+
+
+def is_key_id(text: str) -> bool:
+    """Whether ``text`` looks like the id of a key, and not like the key."""
+    return re.fullmatch(rf"{ID_PREFIX}[0-9a-f]{{32}}", text) is not None
 
 
 def _check_name(what: str, name: str) -> None:

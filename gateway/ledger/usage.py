@@ -1,21 +1,32 @@
 """Usage reports: what was used and what it cost, by team, key, model, target or day."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 from sqlalchemy import case, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway.ledger.tables import attempts, keys, teams
+from gateway.errors import StartError
+from gateway.ledger.tables import attempts, keys, organisations, teams
 
 By = Literal["team", "key", "model", "target", "day"]
 
+GROUPS: Mapping[By, tuple[str, ...]] = {
+    "team": ("organisation", "team"),
+    "key": ("key_id", "name"),
+    "model": ("model",),
+    "target": ("target",),
+    "day": ("day",),
+}
+"""What tells the lines of a report apart: two organisations may each have a team of one name."""
+
 
 class UsageLine(msgspec.Struct, frozen=True):
-    """One line of a report. ``requests`` counts requests with at least one attempt in this group;
-    ``in_doubt`` counts attempts that are booked at their bound."""
+    """One line of a report. ``group`` are the values of ``GROUPS``; ``requests`` counts requests with at
+    least one attempt in this group; ``in_doubt`` counts attempts that are booked at their bound."""
 
-    name: str
+    group: tuple[str, ...]
     requests: int
     attempts: int
     input_tokens: int
@@ -26,19 +37,25 @@ class UsageLine(msgspec.Struct, frozen=True):
     cost_nano_usd: int
 
 
-async def usage_report(engine: AsyncEngine, *, by: By, since_day: str | None) -> list[UsageLine]:
-    """The lines, the dearest first (days in order); ``since_day`` is a UTC date, inclusive."""
-    group = {
+async def usage_report(
+    engine: AsyncEngine, *, by: By, since_day: str | None, organisation: str | None = None
+) -> list[UsageLine]:
+    """The lines, the dearest first (days in order), of everybody or of one ``organisation`` by its name;
+    ``since_day`` is a UTC date, inclusive. Raises ``StartError`` for an organisation that is not there."""
+    columns = {
+        "organisation": func.coalesce(organisations.c.name, attempts.c.organisation_id),
         "team": func.coalesce(teams.c.name, attempts.c.team_id),
-        "key": func.coalesce(keys.c.name, "") + " " + attempts.c.key_id,
+        "key_id": attempts.c.key_id,
+        "name": func.coalesce(keys.c.name, ""),
         "model": attempts.c.model,
         "target": attempts.c.target,
         "day": attempts.c.day,
-    }[by]
+    }
+    group = [columns[name] for name in GROUPS[by]]
     total = func.coalesce(func.sum(attempts.c.cost_nanousd), 0)
     query = (
         select(
-            group,
+            *group,
             func.count(attempts.c.request_id.distinct()),
             func.count(),
             func.coalesce(func.sum(attempts.c.input_tokens), 0),
@@ -49,15 +66,24 @@ async def usage_report(engine: AsyncEngine, *, by: By, since_day: str | None) ->
             total,
         )
         .select_from(
-            attempts.outerjoin(teams, teams.c.team_id == attempts.c.team_id).outerjoin(
-                keys, keys.c.key_id == attempts.c.key_id
-            )
+            attempts.outerjoin(teams, teams.c.team_id == attempts.c.team_id)
+            .outerjoin(keys, keys.c.key_id == attempts.c.key_id)
+            .outerjoin(organisations, organisations.c.organisation_id == attempts.c.organisation_id)
         )
-        .group_by(group)
-        .order_by(group if by == "day" else total.desc(), group)
+        .group_by(*group)
+        .order_by(*([] if by == "day" else [total.desc()]), *group)
     )
     if since_day is not None:
         query = query.where(attempts.c.day >= since_day)
+    if organisation is not None:
+        query = query.where(organisations.c.name == organisation)
     async with engine.connect() as connection:
         rows = (await connection.execute(query)).all()
-    return [UsageLine(str(row[0]).strip(), *(int(value) for value in row[1:])) for row in rows]
+        if not rows and organisation is not None:
+            known = select(organisations.c.name).where(organisations.c.name == organisation)
+            if (await connection.execute(known)).first() is None:
+                raise StartError(f"there is no organisation `{organisation}`")
+    at = len(group)
+    return [
+        UsageLine(tuple(map(str, row[:at])), *(int(value) for value in row[at:])) for row in rows
+    ]

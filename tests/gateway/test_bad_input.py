@@ -44,6 +44,11 @@ CASES: list[tuple[str, bytes, int, str, str | None, str]] = [
         404, "model_not_found", "model", "gpt-99",
     ),
     (
+        "provider off", json.dumps({"model": "claude-opus-5-5", "messages": HI}).encode(),
+        404, "model_not_found", "model",
+        "the model `claude-opus-5-5` is known, but its provider is off: set `ANTHROPIC_API_KEY` for `anthropic`",
+    ),
+    (
         "cap", json.dumps({"model": "auto", "messages": HI, "max_tokens": -1}).encode(),
         400, "", "max_tokens", "",
     ),
@@ -68,6 +73,7 @@ def test_bad_body(scene: Scene, case: tuple[str, bytes, int, str, str | None, st
     assert not code or error["code"] == code
     assert answer.headers["x-should-retry"] == "false"
     assert answer.headers["x-moegate-request-id"] == error["request_id"]
+    assert answer.headers["x-request-id"] == error["request_id"]
     assert scene.outside.requests == scene.home.requests == []
     assert scene.gateway.rows("attempts") == scene.gateway.rows("requests") == []
 

@@ -31,6 +31,7 @@ def test_auto_prefers_home_and_names_reasons(scene: Scene) -> None:
     assert answer.headers["x-moegate-policy"].startswith("balanced@")
     assert answer.headers["x-moegate-attempts"] == "1"
     assert answer.headers["x-moegate-cost-usd"] == "0.000000000"
+    assert answer.headers["x-request-id"] == answer.headers["x-moegate-request-id"]
     scene.gateway.rows("requests")
     record = scene.gateway.client.get(
         f"/admin/api/v1/requests/{answer.headers['x-moegate-request-id']}",

@@ -4,12 +4,15 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Generator
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 
 from tests.gateway_command import MOEGATE, REPOSITORY, command, end, environment, start
+from tests.servers import find_free_port
 from tests.upstreams import running_upstream
 
 
@@ -37,9 +40,40 @@ def test_taken_port(environ: dict[str, str], tmp_path: Path) -> None:
     """Told before anything is made: the first admin key would be shown to nobody."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        for words in (("serve", "--port", str(port)), ("simulate", "--port", str(port))):
-            assert f"port {port} of 127.0.0.1 is taken" in refused(environ, *words)
+        for name, ways in (("serve", "`--port` or `MOEGATE_PORT`"), ("simulate", "`--port`")):
+            line = refused(environ, name, "--port", str(port))
+            assert f"port {port} of 127.0.0.1 is taken" in line
+            assert line.endswith(f"choose one with {ways}")
     assert not (tmp_path / "accounts.db").exists()
+
+
+def test_greeting_can_be_followed_as_it_stands(environ: dict[str, str]) -> None:
+    """Both starts show a call whose key the shell fills in, and where the command is that nobody finds."""
+    del environ["MOEGATE_ADMIN_TOKEN"]
+    environ["PATH"] = "/nonexistent"
+    for start_number in (1, 2):
+        said = greeting(environ)
+        assert "\n\n  try it:\n" in said
+        key = re.search(r'-H "Authorization: Bearer (\S+)"', said)
+        assert key is not None
+        assert (key[1] == "$MOEGATE_KEY") is (start_number == 2)
+        path = re.search(r"^  command +(\S+/moegate) \(not on the PATH\)$", said, re.MULTILINE)
+        assert path is not None
+        assert Path(path[1]).parent == Path(sys.executable).parent
+
+
+def greeting(environ: dict[str, str]) -> str:
+    """What a start tells people."""
+    process = subprocess.Popen(
+        [*MOEGATE, "serve", "--port", str(find_free_port())], cwd=REPOSITORY, env=environ,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    try:
+        return "".join(takewhile(lambda line: "Say hello" not in line, process.stderr))
+    finally:
+        process.terminate()
+        process.communicate(timeout=40)
 
 
 def test_second_gateway_on_one_state_directory(environ: dict[str, str]) -> None:
@@ -85,6 +119,8 @@ def test_second_gateway_on_one_postgresql(
             "policy `nope`: no such file, and shipped are balanced, private",
         ),
         ("MOEGATE_POLICY", "/", "cannot read the policy `/`: Is a directory"),
+        ("SGLANG_URLS", "gpu-1:30000", "`SGLANG_URLS` needs a base URL"),
+        ("GROQ_BASE_URL", "proxy:80", "`GROQ_BASE_URL` needs a base URL"),
         ("MOEGATE_PROT", "80", "did you mean `MOEGATE_PORT`?"),
     ],
 )

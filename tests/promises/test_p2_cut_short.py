@@ -129,6 +129,15 @@ def test_budget_pays_for_what_fits(scene: Scene) -> None:
     assert fits.headers["x-moegate-target"] != dearest
     assert fits.headers["x-moegate-attempts"] == "1"
     assert scene.gateway.rows("attempts")[-1]["reserved_nanousd"] <= 10**8
+    record = scene.gateway.client.get(
+        f"/admin/api/v1/requests/{fits.headers['x-moegate-request-id']}",
+        headers={"authorization": f"Bearer {scene.gateway.key}"},
+    )
+    explained = record.json()["explanation"].splitlines()
+    [first] = [line for line in explained if line.startswith(f"  1. {dearest}")]
+    assert "passed over: it may cost more than the budget had left" in first
+    [went] = [line for line in explained if f". {fits.headers['x-moegate-target']}" in line]
+    assert "passed over" not in went
     refused = ask(1000, PLAIN)
     assert refused.status_code == 429
     assert "may cost up to 0." in refused.json()["error"]["message"]

@@ -12,9 +12,10 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from gateway.errors import StartError
 from gateway.identity import NewKey, create_key
 from gateway.ledger import AttemptRow, Journal, Shipper, booked, migrate, open_database
-from gateway.ledger.tables import attempts, keys, requests
+from gateway.ledger.tables import attempts, keys, requests, teams
 from gateway.ledger.usage import By, usage_report
 from tests.rows import attempt, request
 
@@ -259,15 +260,19 @@ async def test_window_of_unknown_scope_is_refused(engine: AsyncEngine) -> None:
 @pytest.mark.parametrize(
     ("by", "names"),
     [
-        ("team", ["Research"]),
+        ("team", [("o", "Research")]),
         ("key", None),
-        ("model", ["m", "small"]),
-        ("target", ["x"]),
-        ("day", ["2026-11-22", "2026-11-23"]),
+        ("model", [("m",), ("small",)]),
+        ("target", [("x",)]),
+        ("day", [("2026-11-22",), ("2026-11-23",)]),
     ],
 )
 async def test_report_sums_by_each_group(
-    journal: Journal, shipper: Shipper, engine: AsyncEngine, by: By, names: list[str] | None
+    journal: Journal,
+    shipper: Shipper,
+    engine: AsyncEngine,
+    by: By,
+    names: list[tuple[str, ...]] | None,
 ) -> None:
     """Requests are counted once however many attempts they had, and nothing is lost between groups."""
     _text, key_id = await create_key(engine, NewKey("Research", name="laptop"), now=1.0)
@@ -282,13 +287,39 @@ async def test_report_sums_by_each_group(
     end(journal, msgspec.structs.replace(attempt("c", "settled", 3), **common, **other))
     await shipper.drain()
     lines = await usage_report(engine, by=by, since_day=None)
-    assert [line.name for line in lines] == (names or [f"laptop {key_id}"])
+    assert [line.group for line in lines] == (names or [(key_id, "laptop")])
     assert sum(line.attempts for line in lines) == 3
     assert sum(line.requests for line in lines) == 2
     assert sum(line.cost_nano_usd for line in lines) == 53
     assert sum(line.input_tokens for line in lines) == 30
     later = await usage_report(engine, by=by, since_day="2026-11-23")
     assert sum(line.cost_nano_usd for line in later) == 50
+
+
+async def test_teams_of_one_name_are_told_apart_by_their_organisation(
+    journal: Journal, shipper: Shipper, engine: AsyncEngine
+) -> None:
+    """Each has its own line, and each organisation can be asked for alone."""
+    for number, name in enumerate(("acme", "globex"), 1):
+        _text, key_id = await create_key(engine, NewKey("search", organisation=name), now=1.0)
+        async with engine.connect() as connection:
+            query = select(teams.c.team_id, teams.c.organisation_id).join(keys).where(keys.c.key_id == key_id)  # fmt: skip
+            team_id, organisation_id = (await connection.execute(query)).one()
+        row = msgspec.structs.replace(
+            attempt(name, "settled", number), key_id=key_id, team_id=team_id, organisation_id=organisation_id
+        )  # fmt: skip
+        end(journal, row)
+    await shipper.drain()
+    lines = await usage_report(engine, by="team", since_day=None)
+    assert [(line.group, line.cost_nano_usd) for line in lines] == [
+        (("globex", "search"), 2),
+        (("acme", "search"), 1),
+    ]
+    (only,) = await usage_report(engine, by="day", since_day=None, organisation="acme")
+    assert only.cost_nano_usd == 1
+    assert await usage_report(engine, by="day", since_day="2027-01-01", organisation="acme") == []
+    with pytest.raises(StartError, match="no organisation `acmee`"):
+        await usage_report(engine, by="day", since_day=None, organisation="acmee")
 
 
 async def test_sqlite_writers_wait_their_turn(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from backends.wire.failure import EXPLANATIONS, FailureKind
 from gateway.cli.main import app
 from gateway.settings import ProviderVariables, Settings, load_settings
 from gateway.telemetry.metrics import LABELS, Metrics
+from policies.cel.schema import SCHEMA
 from policies.classify import Classifier
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -183,6 +184,13 @@ def test_detected_types_are_documented() -> None:
     """The privacy page names every type that a detector can find, and no other."""
     text = TEXTS[DOCS / "privacy.md"]
     assert set(re.findall(r"`((?:pii|secret)\.\w+)`", text)) == set(Classifier().types)
+
+
+def test_facts_of_policies_are_documented() -> None:
+    """The page on policies names every fact that an expression can ask for, marked where it may be unknown."""
+    text = TEXTS[DOCS / "policies.md"]
+    for name, (_kind, _scope, may_be_unknown) in SCHEMA.items():
+        assert f"`{name}`{'?' if may_be_unknown else ''}" in text, name
 
 
 def test_log_events_are_documented() -> None:

@@ -94,6 +94,29 @@ def test_database_urls_are_taken_as_everybody_writes_them(said: str, meant: str)
     assert load({"MOEGATE_DATABASE_URL": said}).database_url == meant
 
 
+@pytest.mark.parametrize("name", ["SGLANG_URLS", "OPENAI_BASE_URL"])
+@pytest.mark.parametrize(
+    "url",
+    ["gpu-1:30000", "gpu-1", "10.0.0.1:30000", "ftp://gpu-1", "http://", "http://gpu-1:99999"],
+)
+def test_urls_that_cannot_be_called_are_refused(name: str, url: str, tmp_path: Path) -> None:
+    """With the variable, or the place in the file, and what was said."""
+    wanted = "needs a base URL with `http://` or `https://`, such as `https://host/v1`"
+    assert refusal({name: url}) == f"`{name}` {wanted}, not `{url}`"
+    file = tmp_path / "moegate.yaml"
+    file.write_text(f"sglang_urls: ['http://gpu-1:30000', '{url}']\n")
+    assert refusal({}, file).startswith(f"`sglang_urls in {file}` needs")
+    file.write_text(f"providers: {{openai: {{base_url: '{url}'}}}}\n")
+    assert refusal({}, file).startswith(f"`providers.openai.base_url in {file}` needs")
+
+
+def test_urls_are_taken_with_spaces_and_slashes() -> None:
+    """As people write lists."""
+    found = load({"SGLANG_URLS": "http://gpu-1:30000/, https://gpu-2/v1,", "OPENAI_BASE_URL": "http://proxy/v1/"})  # fmt: skip
+    assert found.sglang_urls == ("http://gpu-1:30000", "https://gpu-2/v1")
+    assert found.providers["openai"].base_url == "http://proxy/v1"
+
+
 def test_several_workers_need_redis() -> None:
     """Each would have a budget of its own."""
     assert "MOEGATE_REDIS_URL" in refusal({"MOEGATE_WORKERS": "2"})

@@ -11,6 +11,7 @@ from backends.catalogue import (
     Catalogue,
     CatalogueError,
     check_url,
+    find_hosts,
     load_catalogue,
     read_models,
     read_providers,
@@ -70,6 +71,14 @@ def test_a_model_is_found_by_name_model_and_alias() -> None:
     assert catalogue.find("claude-opus-55") == ()
     with pytest.raises(KeyError):
         catalogue.get("claude-opus-5-5")
+
+
+def test_built_in_hosts_of_a_model_are_known_on_or_off() -> None:
+    """By the words that find its targets once they are on."""
+    (host,) = find_hosts("claude-opus-5-5")
+    assert host == ("anthropic", "ANTHROPIC_API_KEY")
+    assert find_hosts("anthropic/claude-opus-5-5") == find_hosts("claude-opus") == (host,)
+    assert find_hosts("claude-opus-55") == ()
 
 
 def test_a_model_at_several_hosts_is_found_at_all_of_them() -> None:

@@ -13,11 +13,11 @@ from backends.target import Secret, SelfHosted, ServedModel
 SGLANG = SelfHosted("sglang", "sglang", ("http://10.0.0.1:30000",), (ServedModel("llama"),))
 
 
-def load(tmp_path: Path, text: str) -> Catalogue:
+def load(tmp_path: Path, text: str, *on: str) -> Catalogue:
     path = tmp_path / "catalogue.yaml"
     path.write_text(text, encoding="utf-8")
     return load_catalogue(
-        credentials={"openai": Secret("a"), "gemini": Secret("b")},
+        credentials={name: Secret(name) for name in on or ("openai", "gemini")},
         base_urls={},
         self_hosted=[SGLANG],
         overrides=path,
@@ -149,6 +149,27 @@ def test_what_is_away_or_off_may_be_spoken_of(tmp_path: Path) -> None:
     assert catalogue.find("mistral/mistral-large-latest") == ()
 
 
+@pytest.mark.parametrize("is_on", [False, True])
+def test_new_target_waits_for_its_provider(tmp_path: Path, *, is_on: bool) -> None:
+    """As what is said about the built-in ones does, whichever name it has."""
+    text = (
+        "targets:\n  mistral/new: {provider: mistral, model: new, context: 1, output: 1, auto: true}\n"
+        "  own: {provider: mistral, model: own, context: 1, output: 1}\n"
+        "  mistral/mistral-large-latest: {provider: mistral, quality: 0.5}\n"
+    )
+    catalogue = load(tmp_path, text, "mistral" if is_on else "openai")
+    for name in ("mistral/new", "own", "mistral/mistral-large-latest"):
+        assert len(catalogue.find(name)) == is_on
+
+
+def test_example_of_the_page_serves_any_keys(tmp_path: Path) -> None:
+    """Somebody copies it and starts, with one provider or another."""
+    page = Path(__file__).resolve().parents[4] / "docs" / "catalogue.md"
+    (text,) = re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(load(tmp_path, text, "openai").find("gpt-next")) == 1
+    assert load(tmp_path, text, "gemini").find("gpt-next") == ()
+
+
 TARGET = "targets:\n  openai/gpt-5.5:\n    "
 
 
@@ -226,8 +247,15 @@ TARGET = "targets:\n  openai/gpt-5.5:\n    "
             "`FILE` line 1, `targets.x.provider`: there is no provider `opnai`: did you mean `openai`?",
         ),
         (
-            "targets: {x: {provider: mistral, model: m, context: 1, output: 1}}",
-            "`FILE` line 1, `targets.x.provider`: the provider `mistral` is off: set `MISTRAL_API_KEY`",
+            "targets: {x: {provider: mistral, model: m, context: 1, output: 1, price: cheap}}",
+            (
+                "`FILE` line 1, `targets.x.price`: a price is rates (`input`, `output`) or the word "
+                "`free`, not `cheap`"
+            ),
+        ),
+        (
+            "targets: {x: {provider: mistral, model: m}}",
+            "`FILE` line 1, `targets.x`: `x` is new and needs `context` and `output` (tokens)",
         ),
         (
             "targets: {x: {provider: openai, model: m}}",

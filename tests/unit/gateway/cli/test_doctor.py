@@ -1,8 +1,7 @@
 """``moegate doctor``: what is right, what is not, what helps; each cause once, in one line."""
 
 import json
-import os
-from pathlib import Path
+import re
 
 import pytest
 from typer.testing import CliRunner
@@ -12,22 +11,13 @@ from gateway.cli.main import app
 Findings = dict[str, tuple[str, str]]
 
 
-@pytest.fixture(autouse=True)
-def nothing_is_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No key and no configuration of whoever runs the tests."""
-    for name in list(os.environ):
-        if name.endswith(("_API_KEY", "_BASE_URL")) or name.startswith(("MOEGATE_", "SGLANG_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("MOEGATE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("MOEGATE_DISCOVER", "off")
-
-
 def look() -> tuple[int, Findings]:
     """Exit code, and state and words by name of what was looked at."""
     done = CliRunner().invoke(app, ["doctor", "--json"])
     said = json.loads(done.stdout)
     assert len({one["detail"] for one in said}) == len(said), "a cause is told once"
     assert not any("\n" in one["detail"] for one in said)
+    assert all(one["advice"] for one in said if one["state"] != "ok"), "what would help is said"
     return done.exit_code, {one["name"]: (one["state"], one["detail"]) for one in said}
 
 
@@ -48,7 +38,14 @@ def test_after_it_everything_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {state for state, _words in found.values()} == {"ok"}
     assert found["policy"][1].startswith("balanced@")
     assert found["policy"][1].endswith("(version 1)")
-    assert found["targets"][1].startswith("anthropic: ")
+    assert re.fullmatch(r"anthropic: \d+ \(not called\)", found["targets"][1])
+
+
+def test_nothing_to_call_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a provider, a server at home or the simulator every request would fail."""
+    monkeypatch.setenv("MOEGATE_SIMULATOR", "off")
+    code, found = look()
+    assert (code, found["targets"]) == (1, ("broken", "no target at all"))
 
 
 def test_database_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:

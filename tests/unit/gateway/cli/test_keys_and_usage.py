@@ -1,15 +1,19 @@
-"""Amounts and days as they are typed: exact, or refused in one line."""
+"""Keys and accounts: amounts and days as they are typed, what programs read, what is never shown."""
 
+import json
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from gateway.cli.keys import parse_usd
-from gateway.cli.usage import parse_since
+from gateway.cli.main import app
+from gateway.cli.usage import FormatName, parse_since, render_usage
 from gateway.errors import StartError
+from gateway.ledger.usage import UsageLine
 
 NOW = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
 
@@ -64,3 +68,52 @@ def test_what_is_no_day_is_refused(text: str) -> None:
     """Anything else names the two forms that work."""
     with pytest.raises(StartError, match="neither"):
         parse_since(text, NOW)
+
+
+def run(*words: str) -> str:
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_a_key_has_the_same_words_when_it_is_made_and_listed() -> None:
+    """A program that made one finds it again by the same member; only the making shows the key."""
+    run("init")
+    made = json.loads(run("keys", "create", "--team", "search", "--json"))
+    (listed,) = (
+        one for one in json.loads(run("keys", "list", "--json")) if one["team"] == "search"
+    )
+    assert made.pop("key").startswith(listed["shown"])
+    assert {name: listed[name] for name in made} == made
+    assert {"key_id", "name", "organisation", "team"} == set(made)
+
+
+def test_a_key_given_for_its_id_is_not_shown_again() -> None:
+    """It would stand in the log of whatever runs the command."""
+    run("init")
+    key = json.loads(run("keys", "create", "--team", "search", "--json"))["key"]
+    for secret in (key, "an-administrators-own-token"):
+        done = CliRunner().invoke(app, ["keys", "revoke", secret])
+        assert isinstance(done.exception, StartError)
+        assert "`moegate keys list`" in str(done.exception)
+        assert secret not in f"{done.exception}{done.output}"
+
+
+def test_reports_keep_id_and_name_apart() -> None:
+    """In a file for programs each has a member or column of its own."""
+    lines = [UsageLine(("key_1", "my laptop"), 1, 2, 3, 4, 5, 6, 7, 8)]
+    (row,) = json.loads(render_usage(lines, "key", FormatName.JSON))
+    assert (row["key_id"], row["name"], row["requests"]) == ("key_1", "my laptop", 1)
+    head, first = render_usage(lines, "key", FormatName.CSV).splitlines()
+    assert head.startswith("key_id,name,requests,")
+    assert first.startswith("key_1,my laptop,1,")
+
+
+def test_teams_are_shown_with_their_organisation() -> None:
+    """Numbers stand to the right, names to the left."""
+    lines = [UsageLine(("acme", "search"), 1, 2, 3, 4, 5, 6, 7, 8)]
+    head, first = render_usage(lines, "team", FormatName.TABLE).splitlines()
+    assert head.split()[:3] == ["organisation", "team", "requests"]
+    assert first.split()[:3] == ["acme", "search", "1"]
+    assert run("init")
+    assert run("usage", "--organisation", "default") == "nothing was used\n"

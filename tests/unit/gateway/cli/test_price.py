@@ -1,7 +1,6 @@
 """``moegate price`` and ``moegate catalogue``: exact bills from any provider's usage object."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -16,15 +15,6 @@ OPENAI_USAGE = {
     "total_tokens": 1_050,
     "prompt_tokens_details": {"cached_tokens": 400},
 }
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No key and no configuration of whoever runs the tests."""
-    for name in list(os.environ):
-        if name.endswith(("_API_KEY", "_BASE_URL")) or name.startswith(("MOEGATE_", "SGLANG_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("MOEGATE_HOME", str(tmp_path))
 
 
 def run(*arguments: str, stdin: object = None) -> Result:
@@ -135,7 +125,12 @@ def test_an_unknown_model_is_an_error_with_the_nearest_name() -> None:
     elsewhere = refusal(
         "price", "--model", "gpt-6-sol", "--provider", "gemini", "--usage", "-", stdin=OPENAI_USAGE
     )
-    assert elsewhere.startswith("the catalogue has no model `gpt-6-sol` at `gemini`")
+    assert elsewhere == "`gemini` does not have `gpt-6-sol`; it is at `openai`"
+
+
+def test_what_is_free_at_home_costs_nothing() -> None:
+    """The catalogue lists the simulator, so it can be priced."""
+    assert bill("moegate-simulator", OPENAI_USAGE)[0] == 0
 
 
 def test_a_model_at_two_hosts_must_be_told_apart() -> None:
@@ -173,7 +168,6 @@ def test_bad_times_and_files_are_named(tmp_path: Path) -> None:
 
 def test_the_catalogue_shows_what_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """The simulator at first; with a key its provider; with --all everybody, marked."""
-    monkeypatch.setenv("MOEGATE_DISCOVER", "off")
     (only,) = run("catalogue").output.splitlines()
     assert only.split()[:2] == ["on", "simulator/moegate-simulator"]
     monkeypatch.setenv("ANTHROPIC_API_KEY", "very-secret-key")

@@ -1,0 +1,67 @@
+"""``moegate policy`` and what it says of the surroundings in which it looks."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from gateway.cli.main import app
+from gateway.errors import StartError
+
+CHAT = {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}
+
+
+def run(*words: str) -> str:
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.fixture
+def chat(tmp_path: Path) -> str:
+    """A file with a chat request."""
+    path = tmp_path / "chat.json"
+    path.write_text(json.dumps(CHAT))
+    return str(path)
+
+
+def test_history_has_heads_that_keep_number_and_digest_apart() -> None:
+    """What `rollback` takes is the version; what answers name is the digest."""
+    run("init")
+    head, first = run("policy", "history").splitlines()
+    assert head.split() == ["version", "name", "digest", "applied_at", "applied_by"]
+    (entry,) = json.loads(run("policy", "history", "--json"))
+    assert list(entry) == head.split()
+    assert first.split()[:3] == ["1", "balanced", entry["digest"][:12]]
+
+
+def test_answers_name_the_targets_they_were_found_against(
+    chat: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The surroundings are the shell's, which need not be the gateway's."""
+    run("init")
+    trial = ("policy", "explain", "--request", chat)
+    for words in (("policy", "check", "balanced"), trial):
+        assert run(*words).splitlines()[-1] == "against 1 target: simulator 1"
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    for words in (("policy", "check", "balanced"), trial):
+        counts = json.loads(run(*words, "--json"))["targets"]
+        assert list(counts) == ["openai"]
+        assert run(*words).splitlines()[-1] == f"against {counts['openai']} targets: openai {counts['openai']}"  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "usage", "keys list", "keys create --team t", "policy history", "policy rollback 1",
+        "policy apply balanced", "policy explain req_1", "policy explain --request CHAT",
+    ],
+)  # fmt: skip
+def test_missing_database_is_named_and_not_made(words: str, chat: str, tmp_path: Path) -> None:
+    """Somebody asks from another account or directory than the gateway's, most likely."""
+    done = CliRunner().invoke(app, [chat if word == "CHAT" else word for word in words.split()])
+    path = tmp_path / "home" / "moegate.db"
+    assert isinstance(done.exception, StartError)
+    assert str(done.exception).startswith(f"`{path}` is not there: is this the gateway's")
+    assert not path.exists()
