@@ -1,10 +1,10 @@
 """The one bridge from a prompt, its principal and the catalogue to what policy may look at.
 
 Promises: every text of the prompt becomes a segment (messages, names, ids, tool definitions, arguments, results,
-schemas, and members nobody modelled with their names), so that what is sent has been looked at.
+schemas, and members nobody modelled with their names), so that what is sent has been looked at. The escapes of JSON
+are left as they came: the detectors undo them in every text.
 """
 
-import re
 from collections.abc import Sequence
 
 from backends.target import Target
@@ -69,23 +69,7 @@ def segments(prompt: Prompt) -> list[Segment]:
 
 
 def _as_text(raw: bytes) -> str:
-    """JSON text with its escapes undone where it has any: what a detector has to see."""
-    text = raw.decode("utf-8", "replace")
-    return text if "\\" not in text else f"{text}\n{unescape_json(text)}"
-
-
-def unescape_json(text: str) -> str:
-    """``text`` with JSON string escapes replaced by what they stand for; never raises."""
-    return _ESCAPE.sub(_unescape, text)
-
-
-_ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|(.))", re.DOTALL)
-_SIMPLE = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
-
-
-def _unescape(found: re.Match[str]) -> str:
-    code, mark = found.groups()
-    return chr(int(code, 16)) if code else _SIMPLE.get(mark, mark)
+    return raw.decode("utf-8", "replace")
 
 
 def _part_segments(message: Message, part: Part, found: list[Segment]) -> None:
@@ -95,8 +79,6 @@ def _part_segments(message: Message, part: Part, found: list[Segment]) -> None:
     elif isinstance(part, ToolCall):
         found.append(Segment(role, "name", f"{part.name}\n{part.id}"))
         found.append(Segment(role, "tool_call", part.arguments))
-        if "\\" in part.arguments:
-            found.append(Segment(role, "tool_call", unescape_json(part.arguments)))
     elif isinstance(part, ToolResult):
         found.append(Segment(role, "name", f"{part.name or ''}\n{part.call_id}"))
         for inner in part.content:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import re2
 
 from policies.classify.credentials import CREDENTIALS
+from policies.classify.escapes import unescaped
 from policies.classify.folding import fold
 from policies.classify.personal import PERSONAL
 from policies.classify.rules import Rule
@@ -128,9 +129,9 @@ class Classifier:
     def _scan(self, text: str, raw: bytes) -> _Hits:
         look = _Look()
         try:
-            folded = raw if len(raw) == len(text) else fold(raw)
-            for piece in _pieces(folded):
-                self._scan_piece(piece, look)
+            self._scan_reading(raw, look)
+            for reading in unescaped(text):
+                self._scan_reading(reading.encode("utf-8", "replace"), look)
         except Exception as error:  # fail closed: whatever broke, nobody has looked at this text
             work = TEXT_WORK_MAX - look.left
             return _Hits(frozenset(look.found), self.types, work, f"scan: {type(error).__name__}")
@@ -138,6 +139,10 @@ class Classifier:
             return _NOTHING
         work = TEXT_WORK_MAX - look.left
         return _Hits(frozenset(look.found), frozenset(look.unknown), work, look.fault)
+
+    def _scan_reading(self, raw: bytes, look: _Look) -> None:
+        for piece in _pieces(raw if raw.isascii() else fold(raw)):
+            self._scan_piece(piece, look)
 
     def _scan_piece(self, piece: bytes, look: _Look) -> None:
         matched = self._set.Match(piece)
