@@ -34,9 +34,18 @@ HARMLESS_VALUES = {
     "modalities": (b'["text"]', b"null"),
     "audio": (b"null",),
     "plugins": (b"[]", b"null"),
+    "search_parameters": (b"null",),
+    "models": (b"[]", b"null"),
+    "route": (b"null",),
+    "provider": (b"{}", b"null"),
+    "preset": (b"null",),
     "prompt_cache_retention": (b'"in_memory"', b'"in-memory"', b"null"),
 }
-"""Members that may cost or send on more than the request itself, and the values that do not."""
+"""Members that may cost or send on more than the request itself, and the values that do not.
+
+The last four are OpenRouter's, the one before xAI's: another model than was decided on, at another price, at
+another host.
+"""
 
 
 def segments(prompt: Prompt) -> list[Segment]:
@@ -125,7 +134,8 @@ def refuse_costly_members(prompt: Prompt) -> None:
     """Raises ``Refused`` for members that buy what no price in the catalogue covers.
 
     A priority tier, a search by the provider or audio that it speaks is billed apart; passed on
-    unseen it would break the bound of the bill, and a search would carry the prompt to third parties.
+    unseen it would break the bound of the bill. A search, or a model of the client's choice at an
+    aggregator, would carry the prompt to third parties.
     """
     for name, raw in prompt.unknown.items():
         harmless = HARMLESS_VALUES.get(name)

@@ -11,7 +11,7 @@ import pytest
 from backends.wire import openai_chat
 from backends.wire.failure import WireError
 from gateway.errors import Refused
-from gateway.facts import refuse_costly_members, segments
+from gateway.facts import HARMLESS_VALUES, refuse_costly_members, segments
 
 MARK = "kzqxvjmwpt"
 PIXEL = base64.b64encode(b"\x89PNG pixel").decode()
@@ -161,3 +161,27 @@ def test_the_places_are_taken() -> None:
     refuse_costly_members(prompt)
     assert len(segments(prompt)) > 25
     assert len(PLACES) > 120
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("models", ["openai/gpt-6-sol"]),
+        ("route", "fallback"),
+        ("provider", {"order": ["elsewhere"]}),
+        ("preset", "mine"),
+        ("search_parameters", {"mode": "on"}),
+        ("plugins", [{"id": "web"}]),
+        ("service_tier", "priority"),
+    ],
+)
+def test_what_decides_in_our_place_is_refused(name: str, value: object) -> None:
+    """Another model, another host, a search: not by a member of the body; said empty, it is taken."""
+    with pytest.raises(Refused) as caught:
+        refuse_costly_members(
+            openai_chat.parse_request(json.dumps(REQUEST | {name: value}).encode())
+        )
+    assert caught.value.failure.param == name
+    for harmless in HARMLESS_VALUES[name]:
+        said = REQUEST | {name: json.loads(harmless)}
+        refuse_costly_members(openai_chat.parse_request(json.dumps(said).encode()))
