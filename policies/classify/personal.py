@@ -30,22 +30,30 @@ PERSONAL: tuple[Rule, ...] = (
     Rule(
         "pii.phone",
         r"(?:\+|\b00)[1-9](?:[ ()./\-]{0,3}\d){6}",
-        checks.is_phone,
+        checks.has_country_code,
         r"(?:\+|\b00)[1-9](?:[ ()./\-]{0,3}\d){6,16}\b",
+        checks.is_phone,
     ),
     # North America, Brazil, and whatever writes its area in brackets.
     Rule(
         "pii.phone",
         r"(?:\(\d{2,5}\)[ .\-]?|\b\d{3}[ .\-])\d{3,5}[ .\-]\d{4}\b",
-        checks.is_local_phone,
+        checks.has_local_digits,
+        dear=checks.is_local_phone,
     ),
-    Rule("pii.phone", r"\(0\d{1,4}\) ?\d{2,5}(?:[ .\-]\d{2,4}){1,3}\b", checks.is_trunk_phone),
+    Rule(
+        "pii.phone",
+        r"\(0\d{1,4}\) ?\d{2,5}(?:[ .\-]\d{2,4}){1,3}\b",
+        checks.has_trunk_digits,
+        dear=checks.is_trunk_phone,
+    ),
     # National form with its trunk zero, written in groups.
     Rule(
         "pii.phone",
         r"\b0[1-9]\d{0,3}[ ./\-]\d{2}",
-        checks.is_trunk_phone,
+        checks.has_trunk_digits,
         r"(?:\A|[^\d \-./A-Za-z]|[^\d][ \-./])(0[1-9]\d{0,3}(?:[ ./\-]\d{2,8}){1,5})\b",
+        checks.is_trunk_phone,
     ),
     # Any number after a word that says telephone.
     Rule(
