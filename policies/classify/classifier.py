@@ -13,7 +13,7 @@ import re2
 
 from policies.classify.credentials import CREDENTIALS
 from policies.classify.escapes import unescaped
-from policies.classify.folding import fold
+from policies.classify.folding import fold, uncover
 from policies.classify.personal import PERSONAL
 from policies.classify.rules import Rule
 from policies.facts import Detection, Segment
@@ -28,8 +28,10 @@ CANDIDATE_WORK = 10
 DEAR_WORK = 300
 """What a dear check costs on top: telephone numbers are tried with the plans of up to 17 countries, 30 to 270
 microseconds (phonenumbers 9, one core of 2025)."""
+FOLDED_BYTES = 16
+"""So many bytes of folded text cost one unit, be it that they grew or that there were many places."""
 TEXT_WORK_MAX = 250_000
-"""For one text. Where it is spent, the types of what is left to look at are unknown."""
+"""For one text, in all its readings. Where it is spent, the types of what is left to look at are unknown."""
 SCAN_WORK_MAX = 1_000_000
 """For all texts of one scan that were not seen before: half a second, whatever a request holds."""
 PIECE_BYTES = 16 * 1024
@@ -144,8 +146,17 @@ class Classifier:
         return _Hits(frozenset(look.found), frozenset(look.unknown), work, look.fault)
 
     def _scan_reading(self, raw: bytes, look: _Look) -> None:
-        for piece in _pieces(raw if raw.isascii() else fold(raw)):
-            self._scan_piece(piece, look)
+        for piece in _pieces(uncover(raw)):
+            if piece.isascii():
+                self._scan_piece(piece, look)
+                continue
+            if look.left <= 0:
+                look.unknown |= self.types
+                return
+            folded = fold(piece)
+            if folded is not piece:
+                look.left -= len(folded) // FOLDED_BYTES
+            self._scan_piece(folded, look)
 
     def _scan_piece(self, piece: bytes, look: _Look) -> None:
         matched = self._set.Match(piece)
