@@ -47,8 +47,8 @@ _HIDES = re2.compile(f"[{_as_re2(_INVISIBLE)}]")
 _NEEDS_FOLDING = re2.compile(rf"[{_as_re2(_DASHES)}{_COMPATIBLE}]|[^\P{{Nd}}0-9]")
 
 
-FEW = 64
-"""Up to so many places are folded one by one; with more, the whole text at once is cheaper."""
+BYTES_A_PLACE = 256
+"""One place costs as much as so many bytes of the whole at once, which is cheaper where there are many."""
 
 
 def uncover(raw: bytes) -> bytes:
@@ -64,8 +64,9 @@ def fold(raw: bytes) -> bytes:
     ``raw`` itself where there is nothing to fold."""
     if _NEEDS_FOLDING.search(raw.translate(None, _ASCII)) is None:
         return raw
-    places = list(islice(_NEEDS_FOLDING.finditer(raw), FEW + 1))
-    if len(places) > FEW:
+    few = len(raw) // BYTES_A_PLACE
+    places = list(islice(_NEEDS_FOLDING.finditer(raw), few + 1))
+    if len(places) > few:
         return fold_text(raw.decode("utf-8", "replace")).encode()
     pieces: list[bytes] = []
     done = 0
