@@ -122,7 +122,8 @@ def _pause(breaker: _Breaker, failure: Failure, earlier: int) -> float:
     if failure.kind in ("rate_limited", "overloaded") and failure.retry_after_seconds:
         asked = max(failure.retry_after_seconds, RATE_PAUSE_SECONDS_MIN)
         return min(asked, RATE_PAUSE_SECONDS_MAX)
-    if failure.upstream_status in (401, 403):
+    # Not 403: aggregators say it of one client's prompt, too ("flagged by moderation").
+    if failure.upstream_status == 401:
         return CREDENTIAL_PAUSE_SECONDS
     is_gone = failure.upstream_status is None and not failure.may_have_spent
     if is_gone or breaker.pauses or breaker.failures >= FAILURES_TO_OPEN:
@@ -134,7 +135,7 @@ def _reason(failure: Failure) -> str:
     status = failure.upstream_status
     if failure.kind != "upstream_failed":
         return REASONS[failure.kind]
-    if status in (401, 403):
+    if status == 401:
         return "it refuses the gateway's credential"
     if status is not None:
         return f"it failed with status {status}"

@@ -1,6 +1,9 @@
 """The client's own bytes for a host of the same format: what OpenAI, its relatives and SGLang share."""
 
 from collections.abc import Mapping
+from typing import Annotated
+
+import msgspec
 
 from backends.adapter import Outbound
 from backends.target import Endpoint, Target
@@ -21,11 +24,35 @@ CONTROLS = frozenset(
         "extra_key", "routed_dp_rank", "data_parallel_rank", "disagg_prefill_dp_rank", "bootstrap_host",
         "bootstrap_port", "bootstrap_room", "bootstrap_pair_key", "kv_transfer_params", "vllm_xargs",
         "custom_logit_processor", "custom_params", "chat_template", "mm_processor_kwargs",
-        "return_hidden_states",
+        "return_hidden_states", "logits_processors", "input_ids", "media_io_kwargs",
     }
 )  # fmt: skip
 """What a cluster's owner decides: scheduling, replicas, caches, code and templates. Engines take them from
 anybody (SGLang 0.5.23, vLLM 0.11: their chat request's schema), so a client's are left out and listed."""
+
+TEMPLATE_OPTIONS = "chat_template_kwargs"
+"""What a client may switch in the owner's template (``enable_thinking``)."""
+
+_TEMPLATE_WORD_CHARS_MAX = 64
+_TEMPLATE_OPTIONS = msgspec.json.Decoder(
+    dict[
+        str,
+        bool
+        | int
+        | float
+        | Annotated[str, msgspec.Meta(max_length=_TEMPLATE_WORD_CHARS_MAX)]
+        | None,
+    ]
+    | None
+)
+_TEMPLATE_ARGUMENTS = frozenset(
+    {
+        "conversation", "messages", "tools", "documents", "chat_template", "add_generation_prompt",
+        "continue_final_message", "tokenize", "padding", "truncation", "max_length", "return_tensors",
+        "return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs",
+    }
+)  # fmt: skip
+"""Engines hand the options on as arguments of transformers' ``apply_chat_template``: these are its own."""
 
 CAP_NAMES: Mapping[str, str] = {
     "openai": "max_completion_tokens",
@@ -46,7 +73,7 @@ def pass_through(
     if prompt.format != "openai-chat":
         raise invalid_request(f"`{target.name}` cannot be asked in the format {prompt.format}")
     strip = (
-        CONTROLS
+        _controls_in(prompt)
         if target.boundary == "self_hosted"
         else NOT_TAKEN.get(target.provider, frozenset())
     )
@@ -60,6 +87,19 @@ def pass_through(
     )
     dropped = tuple(sorted(name for name in strip if _is_sent(prompt, name))) if strip else ()
     return Outbound(target.name, url, headers, body, prompt.is_stream, dropped)
+
+
+def _controls_in(prompt: Prompt) -> frozenset[str]:
+    """The controls, and the options of the template unless they are switches and nothing else."""
+    raw = prompt.unknown.get(TEMPLATE_OPTIONS)
+    if raw is None:
+        return CONTROLS
+    try:
+        options = _TEMPLATE_OPTIONS.decode(raw)
+    except msgspec.DecodeError:
+        return CONTROLS | {TEMPLATE_OPTIONS}
+    is_plain = options is None or _TEMPLATE_ARGUMENTS.isdisjoint(options)
+    return CONTROLS if is_plain else CONTROLS | {TEMPLATE_OPTIONS}
 
 
 def _is_sent(prompt: Prompt, name: str) -> bool:

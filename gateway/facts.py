@@ -1,10 +1,10 @@
 """The one bridge from a prompt, its principal and the catalogue to what policy may look at.
 
 Promises: every text of the prompt becomes a segment (messages, names, ids, tool definitions, arguments, results,
-schemas, and members nobody modelled with their names), so that what is sent has been looked at.
+schemas, and members nobody modelled with their names), so that what is sent has been looked at. The escapes of JSON
+are left as they came: the detectors undo them in every text.
 """
 
-import re
 from collections.abc import Sequence
 
 from backends.target import Target
@@ -34,9 +34,18 @@ HARMLESS_VALUES = {
     "modalities": (b'["text"]', b"null"),
     "audio": (b"null",),
     "plugins": (b"[]", b"null"),
+    "search_parameters": (b"null",),
+    "models": (b"[]", b"null"),
+    "route": (b"null",),
+    "provider": (b"{}", b"null"),
+    "preset": (b"null",),
     "prompt_cache_retention": (b'"in_memory"', b'"in-memory"', b"null"),
 }
-"""Members that may cost or send on more than the request itself, and the values that do not."""
+"""Members that may cost or send on more than the request itself, and the values that do not.
+
+The last four are OpenRouter's, the one before xAI's: another model than was decided on, at another price, at
+another host.
+"""
 
 
 def segments(prompt: Prompt) -> list[Segment]:
@@ -69,23 +78,7 @@ def segments(prompt: Prompt) -> list[Segment]:
 
 
 def _as_text(raw: bytes) -> str:
-    """JSON text with its escapes undone where it has any: what a detector has to see."""
-    text = raw.decode("utf-8", "replace")
-    return text if "\\" not in text else f"{text}\n{unescape_json(text)}"
-
-
-def unescape_json(text: str) -> str:
-    """``text`` with JSON string escapes replaced by what they stand for; never raises."""
-    return _ESCAPE.sub(_unescape, text)
-
-
-_ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|(.))", re.DOTALL)
-_SIMPLE = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
-
-
-def _unescape(found: re.Match[str]) -> str:
-    code, mark = found.groups()
-    return chr(int(code, 16)) if code else _SIMPLE.get(mark, mark)
+    return raw.decode("utf-8", "replace")
 
 
 def _part_segments(message: Message, part: Part, found: list[Segment]) -> None:
@@ -95,8 +88,6 @@ def _part_segments(message: Message, part: Part, found: list[Segment]) -> None:
     elif isinstance(part, ToolCall):
         found.append(Segment(role, "name", f"{part.name}\n{part.id}"))
         found.append(Segment(role, "tool_call", part.arguments))
-        if "\\" in part.arguments:
-            found.append(Segment(role, "tool_call", unescape_json(part.arguments)))
     elif isinstance(part, ToolResult):
         found.append(Segment(role, "name", f"{part.name or ''}\n{part.call_id}"))
         for inner in part.content:
@@ -143,7 +134,8 @@ def refuse_costly_members(prompt: Prompt) -> None:
     """Raises ``Refused`` for members that buy what no price in the catalogue covers.
 
     A priority tier, a search by the provider or audio that it speaks is billed apart; passed on
-    unseen it would break the bound of the bill, and a search would carry the prompt to third parties.
+    unseen it would break the bound of the bill. A search, or a model of the client's choice at an
+    aggregator, would carry the prompt to third parties.
     """
     for name, raw in prompt.unknown.items():
         harmless = HARMLESS_VALUES.get(name)

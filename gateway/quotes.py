@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import orjson
+
 from backends.health import Health
 from backends.pricing import bound_cost, expected_cost, input_tokens_bound
 from backends.target import Target
@@ -18,6 +20,7 @@ OUTPUT_TOKENS_EXPECTED = 400
 """Median answer of a chat in public traces (Azure LLM inference 2023, conversation: 129 to 415 tokens
 by day); used for ranking only, never for money."""
 IMAGE_TOKENS_EXPECTED = 800
+CLOSED_OBJECT = b',"additionalProperties":false'
 BYTES_A_TOKEN = 4
 """English text at 4 bytes a token, the usual estimate; used for ranking only, never for money."""
 
@@ -44,10 +47,10 @@ def measure(prompt: Prompt, segments: Sequence[Segment], media: Sequence[Media])
     """The sizes of a prompt.
 
     The bound takes the JSON body without inline media: UTF-8 text never has more bytes than its JSON
-    form, and a token is at least one byte.
+    form, and a token is at least one byte. Schemas are read as JSON, and a codec may write them longer.
     """
     inline = sum(len(item.data) for item in media if item.data)
-    text_bytes = max(0, len(prompt.raw) - inline)
+    text_bytes = max(0, len(prompt.raw) - inline) + _growth(prompt)
     characters = sum(len(segment.text) for segment in segments)
     images = sum(1 for item in media if item.kind == "image")
     return Sizes(
@@ -60,6 +63,19 @@ def measure(prompt: Prompt, segments: Sequence[Segment], media: Sequence[Media])
         output_tokens_asked=prompt.output_tokens_max,
         choices=prompt.choices,
     )
+
+
+def _growth(prompt: Prompt) -> int:
+    """By how many bytes schemas may grow where they are written anew: ``1e15`` gets all its zeros, and every
+    object of an output schema ``additionalProperties``."""
+    schemas = [tool.parameters for tool in prompt.tools if tool.parameters is not None]
+    growth = 0
+    if prompt.output_schema is not None and prompt.output_schema.schema is not None:
+        schemas.append(prompt.output_schema.schema)
+        growth = prompt.output_schema.schema.count(b"{") * len(CLOSED_OBJECT)
+    for schema in schemas:
+        growth += max(0, len(orjson.dumps(orjson.loads(schema))) - len(schema))
+    return growth
 
 
 def quote(target: Target, sizes: Sizes, health: Health, at: datetime, now: float) -> Quote:

@@ -1,7 +1,8 @@
 """Who is there: OpenAI-compatible servers that were named, and those listening on this machine.
 
 Promises: every probe has one deadline, all run at once; only the loopback is looked at unasked; what does
-not look like such a server is left alone, and a simulator is called one. No prompt is ever sent by looking.
+not look like such a server is left alone, and a simulator is called one; a model that a server here hands on to
+another is none of ours. No prompt is ever sent by looking.
 """
 
 import asyncio
@@ -23,6 +24,8 @@ LOCAL_PORTS: tuple[tuple[Engine, int], ...] = (
     ("lmstudio", 1234),
 )
 """Where these servers listen unless told otherwise (their documentation)."""
+REMOTE_ENDINGS = ("-cloud", ":cloud")
+"""How Ollama calls models that run in its makers' cloud (docs.ollama.com/cloud)."""
 MODELS_MAX = 200
 MODEL_CHARS_MAX = 200
 SIMULATOR_OWNER = "moegate-simulator"
@@ -40,6 +43,19 @@ class _Model(msgspec.Struct):
 class _Models(msgspec.Struct):
     data: list[_Model]
     object: Literal["list"]
+
+
+class _Tag(msgspec.Struct):
+    """As in Ollama's ``api/types.go``, ``ListModelResponse``."""
+
+    name: str = ""
+    model: str = ""
+    remote_host: str | None = None
+    remote_model: str | None = None
+
+
+class _Tags(msgspec.Struct):
+    models: list[_Tag]
 
 
 class _Info(msgspec.Struct):
@@ -68,6 +84,20 @@ def parse_models(body: bytes) -> _Found:
     return _Found(
         tuple(ServedModel(model.id, _positive(model.max_model_len)) for model in listed),
         bool(listed) and all(model.owned_by == SIMULATOR_OWNER for model in listed),
+    )
+
+
+def parse_remote(body: bytes) -> frozenset[str]:
+    """The names in a list of Ollama's whose models run elsewhere; none if it is no such list."""
+    try:
+        said = msgspec.json.decode(body, type=_Tags)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return frozenset()
+    return frozenset(
+        name
+        for tag in said.models
+        if tag.remote_host or tag.remote_model
+        for name in (tag.name, tag.model)
     )
 
 
@@ -159,7 +189,10 @@ async def _probe(
     with contextlib.suppress(TransportError, TimeoutError):
         async with asyncio.timeout(seconds):
             status, body = await get(endpoint, "/v1/models", seconds)
-            found = parse_models(body) if status == 200 else _NOBODY
+            listed = parse_models(body) if status == 200 else _NOBODY
+            if any(engine == "ollama" or ":" in one.id for one in listed.models):
+                listed = await _without_remote(get, endpoint, seconds, listed)
+            found = listed
             if engine == "sglang" and any(one.context_tokens_max is None for one in found.models):
                 context = await _find_context(get, endpoint, seconds)
                 models = tuple(
@@ -167,6 +200,23 @@ async def _probe(
                 )
                 found = _Found(models, found.is_simulator)
     return found
+
+
+async def _without_remote(get: Get, endpoint: Endpoint, seconds: float, listed: _Found) -> _Found:
+    """``listed`` without the models that Ollama, if it is one, hands on to its makers' cloud.
+
+    ``/v1/models`` shows no difference; ``/api/tags`` names where such a model runs. A server that has no
+    ``/api/tags`` is judged by its models' names. Raises ``TransportError`` if nothing comes: who does not say
+    what stays at home is not taken.
+    """
+    status, body = await get(endpoint, "/api/tags", seconds)
+    remote = parse_remote(body) if status == 200 else frozenset[str]()
+    models = tuple(
+        one
+        for one in listed.models
+        if one.id not in remote and not one.id.lower().endswith(REMOTE_ENDINGS)
+    )
+    return _Found(models, listed.is_simulator)
 
 
 async def _find_context(get: Get, endpoint: Endpoint, seconds: float) -> int | None:

@@ -21,6 +21,7 @@ from backends.wire.failure import Failure, WireError
 from backends.wire.openai_chat import ChatRenderer, render_answer, render_error_event
 from backends.wire.outcome import Answer, Outcome
 from backends.wire.prompt import Prompt
+from backends.wire.rendering import name_losses
 from backends.wire.usage import Usage
 
 
@@ -102,7 +103,7 @@ class TranslatingRelay:
         return b"".join(pieces)
 
     def _note_dropped(self) -> None:
-        self.outcome.dropped = tuple({**self._parser.dropped, **self._renderer.dropped})
+        self.outcome.dropped = name_losses((*self._parser.dropped, *self._renderer.dropped))
 
 
 def read_event(outcome: Outcome, event: Event) -> None:
@@ -128,5 +129,5 @@ def fold_answer(events: list[Event], dropped: tuple[str, ...] = ()) -> Answer:
     for event in events:
         read_event(outcome, event)
     body, lost = render_answer(events)
-    outcome.dropped = tuple(dict.fromkeys((*dropped, *lost)))
+    outcome.dropped = name_losses((*dropped, *lost))
     return Answer(body, outcome)

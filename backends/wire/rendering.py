@@ -5,14 +5,15 @@ Does not decide what is lost: each codec does. Next: :mod:`backends.wire.anthrop
 """
 
 import re
+from collections.abc import Iterable
 
 import msgspec
 
 DROPPED_NAMES_MAX = 32
 """More than this many names end in ``...``: they travel in a response header."""
 
-_NAME_CHARS_MAX = 64
-_UNSAFE = re.compile(r"[^A-Za-z0-9_.\[\]-]")
+_NAME_CHARS_MAX = 80
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.$\[\]-]")
 
 _OPENAI_MEMBERS = frozenset(
     {
@@ -77,16 +78,24 @@ class Losses:
             if name in carried or raw == b"null":
                 continue
             if name not in _OPENAI_MEMBERS:
-                self.add("unknown." + _UNSAFE.sub("_", name)[:_NAME_CHARS_MAX])
+                self.add(f"unknown.{name}")
             elif raw.replace(b" ", b"") not in _WITHOUT_EFFECT.get(name, _NEVER):
                 self.add(name)
 
     def names(self) -> tuple[str, ...]:
-        """All names, at most :data:`DROPPED_NAMES_MAX` and then ``...``."""
-        names = tuple(self._names)
-        if len(names) > DROPPED_NAMES_MAX:
-            return (*names[:DROPPED_NAMES_MAX], "...")
-        return names
+        """All names, see :func:`name_losses`."""
+        return name_losses(self._names)
+
+
+def name_losses(names: Iterable[str]) -> tuple[str, ...]:
+    """``names`` as they can stand in a header, each once, at most :data:`DROPPED_NAMES_MAX` and then ``...``.
+
+    Some are a client's words (members, keywords of schemas), some a provider's (types of content).
+    """
+    cleaned = {_UNSAFE.sub("_", name[:_NAME_CHARS_MAX]): None for name in names}
+    if len(cleaned) > DROPPED_NAMES_MAX:
+        return (*list(cleaned)[:DROPPED_NAMES_MAX], "...")
+    return tuple(cleaned)
 
 
 def is_json_object(text: str | bytes) -> bool:

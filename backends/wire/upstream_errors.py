@@ -68,12 +68,22 @@ def clean_text(text: str) -> str:
 def name_error(status: int, *words: str | None) -> str:
     """A provider's error by its status and its machine words, for operators: ``400 invalid_api_key``.
 
-    Never its text, which may quote the prompt; what is no single word is left out for the same reason.
+    Never its text, which may quote the prompt; what is no single word, or looks like a key or a number, is left
+    out for the same reason.
     """
-    return " ".join([str(status), *(word for word in words if word and _WORD.fullmatch(word))])
+    return " ".join([str(status), *(word for word in words if word and _is_machine_word(word))])
+
+
+def _is_machine_word(word: str) -> bool:
+    return (
+        _WORD.fullmatch(word) is not None
+        and _KEY.search(word) is None
+        and sum(map(str.isdigit, word)) <= _WORD_DIGITS_MAX
+    )
 
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+_WORD_DIGITS_MAX = 4
 
 _KEY = re.compile(
     r"\b(?:sk|pk|rk|gsk|xai|hf|pplx|csk|fw)[-_][\w*-]{8,}|\bAIza[\w-]{10,}|\beyJ[\w-]{10,}(?:\.[\w-]+)*|"

@@ -140,6 +140,13 @@ def _is_valid_in(text: str, region: str | None) -> bool:
     return phonenumbers.is_valid_number(number)
 
 
+def has_country_code(whole: str, value: str) -> bool:
+    """A prefix that the ITU has given to somebody (E.164)."""
+    del value
+    digits = digits_of(whole.removeprefix("00"))
+    return any(int(digits[:size]) in phonenumbers.COUNTRY_CODE_TO_REGION_CODE for size in (1, 2, 3))
+
+
 def is_phone(whole: str, value: str) -> bool:
     """An international number that its country's plan knows."""
     del value
@@ -147,26 +154,39 @@ def is_phone(whole: str, value: str) -> bool:
     return any(_is_valid_in(part, None) for part in _shorter(text))
 
 
+def has_local_digits(whole: str, value: str) -> bool:
+    """As many digits as a national number has, and not all the same."""
+    del value
+    digits = digits_of(whole)
+    return 9 <= len(digits) <= 12 and len(set(digits)) > 2
+
+
 def is_local_phone(whole: str, value: str) -> bool:
     """A number in a form that is used for telephones: North America, and with an area in brackets."""
     del value
-    digits = digits_of(whole)
-    if not 9 <= len(digits) <= 12 or len(set(digits)) < 3:
-        return False
     regions = ("US",) if whole[0] != "(" else ("US", "BR", "GB", "DE", "IN", "TR")
     return any(_is_valid_in(whole, region) for region in regions)
 
 
-def is_trunk_phone(whole: str, value: str) -> bool:
-    """A national number with its trunk zero that some country's plan knows, and no date."""
+def has_trunk_digits(whole: str, value: str) -> bool:
+    """As many digits as a national number has, enough of them different, and no date."""
     del whole
-    for part in _shorter(value):
-        digits = digits_of(part)
-        if not 9 <= len(digits) <= 12 or len(set(digits)) < 4 or _NO_PHONE.fullmatch(part):
-            continue
-        if any(_is_valid_in(part, region) for region in TRUNK_REGIONS):
-            return True
-    return False
+    return any(map(_may_have_trunk, _shorter(value)))
+
+
+def is_trunk_phone(whole: str, value: str) -> bool:
+    """A national number with its trunk zero that some country's plan knows."""
+    del whole
+    return any(
+        _is_valid_in(part, region)
+        for part in filter(_may_have_trunk, _shorter(value))
+        for region in TRUNK_REGIONS
+    )
+
+
+def _may_have_trunk(part: str) -> bool:
+    digits = digits_of(part)
+    return 9 <= len(digits) <= 12 and len(set(digits)) > 3 and not _NO_PHONE.fullmatch(part)
 
 
 def has_phone_digits(whole: str, value: str) -> bool:

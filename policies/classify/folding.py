@@ -1,6 +1,8 @@
 """Text as it is meant to be read: what a detector sees of full-width digits, invisible characters, dashes.
 
-Pure. Costs one linear look where there is nothing to fold; else only the places that need it are rewritten.
+First :func:`uncover` a text as a whole, for there may be any number of invisible characters within a value;
+then :func:`fold` it piece by piece, for a folded piece may be eleven times as long. Pure. Costs one linear look
+each where there is nothing to do; else only the places that need it are rewritten.
 """
 
 import re
@@ -9,8 +11,16 @@ from itertools import islice
 
 import re2
 
-# Characters that show as nothing and would hide a pattern: zero-width, joiners, soft hyphen, marks of direction.
-_INVISIBLE = "\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
+# Characters that show as nothing and would hide a pattern: Unicode 16's Default_Ignorable_Code_Point (zero-width,
+# joiners, soft hyphen, fillers, variation selectors, tags), marks of annotations and of hieroglyphs' places, the empty
+# Braille cell, the controls of ISO 6429.
+_INVISIBLE = (
+    "\u0080-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff"
+)
+# ASCII's own but for what ends a line or leaves a gap, which is seen: tab, LF, VT, FF, CR.
+_CONTROLS = bytes({*range(32), 127} - {*b"\t\n\v\f\r"})
 _DASHES = "\u2010-\u2015\u2212\ufe58\ufe63\uff0d"
 
 _ASCII = bytes(range(128))
@@ -33,22 +43,30 @@ def _as_re2(characters: str) -> str:
     return "".join(char if char == "-" else rf"\x{{{ord(char):X}}}" for char in characters)
 
 
-_NEEDS_FOLDING = re2.compile(
-    rf"[{_as_re2(_INVISIBLE)}{_as_re2(_DASHES)}{_COMPATIBLE}]|[^\P{{Nd}}0-9]"
-)
+_HIDES = re2.compile(f"[{_as_re2(_INVISIBLE)}]")
+_NEEDS_FOLDING = re2.compile(rf"[{_as_re2(_DASHES)}{_COMPATIBLE}]|[^\P{{Nd}}0-9]")
 
 
-FEW = 64
-"""Up to so many places are folded one by one; with more, the whole text at once is cheaper."""
+BYTES_A_PLACE = 256
+"""One place costs as much as so many bytes of the whole at once, which is cheaper where there are many."""
+
+
+def uncover(raw: bytes) -> bytes:
+    """``raw`` (UTF-8) without invisible characters."""
+    raw = raw.translate(None, _CONTROLS)
+    if raw.isascii() or _HIDES.search(raw.translate(None, _ASCII)) is None:
+        return raw
+    return _FIND_INVISIBLE.sub("", raw.decode("utf-8", "replace")).encode()
 
 
 def fold(raw: bytes) -> bytes:
-    """``raw`` (UTF-8) with compatibility forms and other scripts' digits made plain, invisible characters
-    gone, dashes made one."""
+    """``raw`` (UTF-8, uncovered) with compatibility forms and other scripts' digits made plain, dashes made one;
+    ``raw`` itself where there is nothing to fold."""
     if _NEEDS_FOLDING.search(raw.translate(None, _ASCII)) is None:
         return raw
-    places = list(islice(_NEEDS_FOLDING.finditer(raw), FEW + 1))
-    if len(places) > FEW:
+    few = len(raw) // BYTES_A_PLACE
+    places = list(islice(_NEEDS_FOLDING.finditer(raw), few + 1))
+    if len(places) > few:
         return fold_text(raw.decode("utf-8", "replace")).encode()
     pieces: list[bytes] = []
     done = 0
@@ -62,7 +80,8 @@ def fold(raw: bytes) -> bytes:
 
 def fold_text(text: str) -> str:
     """The same for text."""
-    folded = _FIND_DASHES.sub("-", _FIND_INVISIBLE.sub("", text))
-    return _FIND_DIGITS.sub(
-        lambda digit: str(unicodedata.digit(digit[0], 0)), unicodedata.normalize("NFKC", folded)
-    )
+    folded = unicodedata.normalize("NFKC", _FIND_DASHES.sub("-", text))
+    digits = set(_FIND_DIGITS.findall(folded))
+    if not digits:
+        return folded
+    return folded.translate({ord(digit): str(unicodedata.digit(digit, 0)) for digit in digits})

@@ -5,6 +5,8 @@ from policies.classify.rules import Rule
 
 # Anything but ASCII, so that addresses of other scripts are seen too.
 _OTHER = r"\x{80}-\x{10FFFF}"
+# The scripts of top-level domains (IANA's root zone), more or less: Greek to Georgian, Chinese, Japanese, Korean.
+_LETTERS = r"\x{370}-\x{1FFF}\x{3040}-\x{30FF}\x{3400}-\x{9FFF}\x{AC00}-\x{D7A3}"
 _START = r"(?:\A|[^0-9A-Za-z])"
 _PHONE_WORDS = (
     r"(?i)(?:\btel|telefon\w{0,3}|t[eé]l[eé]fono|t[eé]l[eé]phone|phone|mobile?|handy|\bcell|\bfax|whatsapp|"
@@ -12,13 +14,19 @@ _PHONE_WORDS = (
     r"answering at|\b(?:my|his|her|our|their|contact|office) number)"
 )
 _PHONE_GAP = r"[\w \t.:#\"'=>\-]{0,12}?[\s:.#\"'=>;,]{1,3}"
+_CARD_WORD = (
+    r"(?i)(?:visa|master|maestro|amex|express|discover|diners|unionpay|jcb|card(?:no|nr|num(?:ber)?)?|"
+    r"karte(?:nnr|nnummer)?|carte|tarjeta|\bcc|\bpan)"
+)
+_CARD_SIGNS = r",|:·"
 _CARD_GAP = r"[ \t./_\-]{0,3}"
 
 PERSONAL: tuple[Rule, ...] = (
-    # RFC 5321 addresses as people write them; quoted local parts are not looked for.
+    # RFC 5321 addresses: plain, in quotes or with another sign before the @; domains of other scripts (RFC 6531).
     Rule(
         "pii.email",
-        rf"[A-Za-z0-9_%+\-.{_OTHER}]@([A-Za-z0-9{_OTHER}][A-Za-z0-9.\-{_OTHER}]*\.[A-Za-z]{{2,24}})\b",
+        rf"(?:[A-Za-z0-9_%+\-.{_OTHER}]|[A-Za-z0-9][!#$&*?^~=]|\"[A-Za-z0-9{_OTHER}][^\"\n@]*[A-Za-z0-9{_OTHER}]\")@"
+        rf"([A-Za-z0-9{_OTHER}][A-Za-z0-9.\-{_OTHER}]*\.(?:[A-Za-z]{{2,24}}\b|[{_LETTERS}]{{2}}))",
         checks.is_mail_domain,
     ),
     Rule(
@@ -30,22 +38,30 @@ PERSONAL: tuple[Rule, ...] = (
     Rule(
         "pii.phone",
         r"(?:\+|\b00)[1-9](?:[ ()./\-]{0,3}\d){6}",
-        checks.is_phone,
+        checks.has_country_code,
         r"(?:\+|\b00)[1-9](?:[ ()./\-]{0,3}\d){6,16}\b",
+        checks.is_phone,
     ),
     # North America, Brazil, and whatever writes its area in brackets.
     Rule(
         "pii.phone",
         r"(?:\(\d{2,5}\)[ .\-]?|\b\d{3}[ .\-])\d{3,5}[ .\-]\d{4}\b",
-        checks.is_local_phone,
+        checks.has_local_digits,
+        dear=checks.is_local_phone,
     ),
-    Rule("pii.phone", r"\(0\d{1,4}\) ?\d{2,5}(?:[ .\-]\d{2,4}){1,3}\b", checks.is_trunk_phone),
+    Rule(
+        "pii.phone",
+        r"\(0\d{1,4}\) ?\d{2,5}(?:[ .\-]\d{2,4}){1,3}\b",
+        checks.has_trunk_digits,
+        dear=checks.is_trunk_phone,
+    ),
     # National form with its trunk zero, written in groups.
     Rule(
         "pii.phone",
         r"\b0[1-9]\d{0,3}[ ./\-]\d{2}",
-        checks.is_trunk_phone,
+        checks.has_trunk_digits,
         r"(?:\A|[^\d \-./A-Za-z]|[^\d][ \-./])(0[1-9]\d{0,3}(?:[ ./\-]\d{2,8}){1,5})\b",
+        checks.is_trunk_phone,
     ),
     # Any number after a word that says telephone.
     Rule(
@@ -60,6 +76,20 @@ PERSONAL: tuple[Rule, ...] = (
         _START + rf"\d(?:{_CARD_GAP}\d){{11}}",
         checks.is_card,
         _START + rf"(\d(?:{_CARD_GAP}\d){{11,}}[A-Za-z]?)",
+    ),
+    # The same right behind a word that says card, and in four groups with a sign that lists and times have, too.
+    Rule(
+        "pii.card",
+        _CARD_WORD + rf"\d(?:{_CARD_GAP}\d){{11}}",
+        checks.is_card,
+        _CARD_WORD + rf"(\d(?:{_CARD_GAP}\d){{11,}}[A-Za-z]?)",
+    ),
+    Rule(
+        "pii.card",
+        rf"(?:\A|[^0-9A-Za-z{_CARD_SIGNS}]|(?:\A|[^0-9])[{_CARD_SIGNS}])("
+        + "|".join(rf"\d{{4}}(?:{sign}\d{{4}}){{3}}" for sign in (r",", r"\|", r":", r"·"))
+        + rf")(?:\z|[^0-9A-Za-z{_CARD_SIGNS}]|[{_CARD_SIGNS}]\d{{0,3}}(?:\z|[^0-9]))",
+        checks.is_card,
     ),
     Rule(
         "pii.card",

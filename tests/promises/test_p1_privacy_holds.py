@@ -91,6 +91,16 @@ def test_failing_home_does_not_fail_over_to_outside(scene: Scene) -> None:
             ]
         },
         {
+            "messages": [
+                {"role": "assistant", "content": "y"},
+                {
+                    "role": "tool",
+                    "tool_call_id": "c1",
+                    "content": json.dumps({"csv": "number\n4111 1111 1111 1111\n"}),
+                },
+            ]
+        },
+        {
             "messages": [{"role": "user", "content": "x"}],
             "tools": [{"type": "function", "function": {"name": "f", "description": CARD}}],
         },

@@ -1,9 +1,12 @@
 """Turns of a prompt as Gemini's ``systemInstruction`` and ``contents``.
 
 Promises: turns keep their order; calls and results are matched by id and name; signatures go back
-only if Google issued them. System messages inside a conversation, for which Gemini has no place,
+only if Google issued them; what stands at an address is an image or is refused, for Gemini would fetch, and
+bill, videos and documents too. System messages inside a conversation, for which Gemini has no place,
 move to the top and are listed. Does not read sampling or tools: :mod:`request` beside it.
 """
+
+import re
 
 import msgspec
 
@@ -26,10 +29,13 @@ _TYPE_BY_SUFFIX = {
     "gif": "image/gif",
     "heic": "image/heic",
     "heif": "image/heif",
-    "pdf": "application/pdf",
-    "mp3": "audio/mpeg",
-    "wav": "audio/wav",
 }
+
+_ADDRESS = re.compile(
+    r"https://([A-Za-z0-9.-]+)(?::\d+)?/[^\s?#\\]*\.(\w+)(?:[?#][^\s\\]*)?", re.ASCII
+)
+_VIDEO_HOST = re.compile(r"(?:.+\.)?(?:youtube|youtube-nocookie)\.[a-z.]+|(?:.+\.)?youtu\.be\.?")
+"""Gemini plays what stands there, whatever it was called: an hour of it is a million tokens."""
 
 Part = dict[str, object]
 
@@ -163,13 +169,13 @@ class Conversation:
             if media.media_type is None:
                 raise _misplaced(index, "inline media needs its media type")
             return {"inlineData": {"mimeType": media.media_type, "data": media.data}}
-        if media.url is None or not media.url.startswith(("https://", "gs://")):
-            raise _misplaced(index, "gemini fetches media from https and gs addresses only")
-        file: Part = {"fileUri": media.url}
-        media_type = media.media_type or _guess_type(media.url)
-        if media_type is not None:
-            file["mimeType"] = media_type
-        return {"fileData": file}
+        media_type = _find_image_type(media.url or "")
+        if media.kind != "image" or media_type is None:
+            suffixes = ", ".join(_TYPE_BY_SUFFIX)
+            raise _misplaced(
+                index, f"gemini gets images by https addresses that end in one of {suffixes} only"
+            )
+        return {"fileData": {"fileUri": media.url, "mimeType": media_type}}
 
 
 def _response(text: str, *, is_error: bool) -> object:
@@ -181,9 +187,12 @@ def _response(text: str, *, is_error: bool) -> object:
     return {"output": text}
 
 
-def _guess_type(url: str) -> str | None:
-    path = url.partition("?")[0].partition("#")[0]
-    return _TYPE_BY_SUFFIX.get(path.rpartition(".")[2].lower())
+def _find_image_type(url: str) -> str | None:
+    """The type of the image at ``url``; None where it may be no image, for one was reserved for."""
+    address = _ADDRESS.fullmatch(url)
+    if address is None or _VIDEO_HOST.fullmatch(address[1].lower()):
+        return None
+    return _TYPE_BY_SUFFIX.get(address[2].lower())
 
 
 def _misplaced(index: int, message: str) -> WireError:

@@ -72,6 +72,11 @@ _PARTS_OF: Mapping[Role, tuple[type[msgspec.Struct], ...]] = {
     "tool": (TextPart, ImagePart, FilePart),
 }
 
+_ONLY_OF: Mapping[str, Role] = {
+    "tool_calls": "assistant", "refusal": "assistant", "tool_call_id": "tool"
+}  # fmt: skip
+"""Members that one role has; many clients send them with every message, empty."""
+
 _WORDS = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false",
           "array": "a list", "object": "an object", "null": "null"}  # fmt: skip
 _ALLOWED = tuple(
@@ -177,6 +182,8 @@ def _check(said: SaidRequest) -> None:
     _check_range("n", said.n, 1, CHOICES_MAX)
     _check_range("temperature", said.temperature, 0, 2)
     _check_range("top_p", said.top_p, 0, 1)
+    # SGLang and vLLM take -1 for every token.
+    _check_range("top_k", said.top_k, -1, TOKENS_MAX)
     _check_range("presence_penalty", said.presence_penalty, -2, 2)
     _check_range("frequency_penalty", said.frequency_penalty, -2, 2)
 
@@ -224,6 +231,7 @@ def _messages(said: Sequence[SaidMessage]) -> tuple[Message, ...]:
     names: dict[str, str] = {}
     messages: list[Message] = []
     for at, message in enumerate(said):
+        _refuse_misplaced(message, at)
         if message.role == "tool":
             parts = _tool_result(message, at, names)
         else:
@@ -232,6 +240,15 @@ def _messages(said: Sequence[SaidMessage]) -> tuple[Message, ...]:
                 names[call.id] = call.function.name
         messages.append(Message(message.role, parts, message.name))
     return tuple(messages)
+
+
+def _refuse_misplaced(message: SaidMessage, at: int) -> None:
+    """In another role's message the prompt would not hold it, and yet its bytes would travel."""
+    for name, role in _ONLY_OF.items():
+        if message.role != role and getattr(message, name):
+            path = f"messages[{at}].{name}"
+            words = f"a message of role `{message.role}` cannot hold `{name}`"
+            raise invalid_request(words, param=path, code="unknown_parameter")
 
 
 def _parts(message: SaidMessage, at: int) -> tuple[Part, ...]:
@@ -247,9 +264,6 @@ def _parts(message: SaidMessage, at: int) -> tuple[Part, ...]:
         raise invalid_request(f"`{path}` is missing", param=path, code="missing_required_parameter")
     if message.refusal:
         parts.append(Refusal(message.refusal))
-    if message.tool_calls and message.role != "assistant":
-        path = f"messages[{at}].tool_calls"
-        raise invalid_request("only the assistant's messages hold tool calls", param=path)
     parts += [
         ToolCall(call.id, call.function.name, call.function.arguments or "")
         for call in message.tool_calls or ()

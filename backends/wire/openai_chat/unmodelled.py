@@ -52,8 +52,11 @@ def collect_unmodelled(tree: dict[str, Json], raw: bytes) -> dict[str, bytes]:
         _collect(tool["function"], _KNOWN_FUNCTION, f"tools[{at}].function", inner)
     shape = tree.get("response_format")
     if isinstance(shape, dict):
-        _collect(shape, frozenset({"type", "json_schema"}), "response_format", inner)
-        _collect(shape.get("json_schema"), _KNOWN_SCHEMA, "response_format.json_schema", inner)
+        has_schema = shape["type"] == "json_schema"
+        known = frozenset({"type", "json_schema"} if has_schema else {"type"})
+        _collect(shape, known, "response_format", inner)
+        if has_schema:
+            _collect(shape["json_schema"], _KNOWN_SCHEMA, "response_format.json_schema", inner)
     _collect(tree.get("stream_options"), frozenset({"include_usage"}), "stream_options", inner)
     choice = tree.get("tool_choice")
     if isinstance(choice, dict):

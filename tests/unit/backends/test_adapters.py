@@ -207,7 +207,8 @@ def test_pass_through_takes_its_own_format_only() -> None:
 def test_cluster_controls_of_a_client_stay_outside() -> None:
     """Scheduling, cache scopes, templates and code are the cluster owner's; sampling is the client's."""
     controls = {"rid": "other-request", "priority": 9, "lora_path": "a", "chat_template": "{{ x }}",
-                "custom_logit_processor": "code", "bootstrap_host": "10.0.0.9", "cache_salt": "b"}  # fmt: skip
+                "custom_logit_processor": "code", "bootstrap_host": "10.0.0.9", "cache_salt": "b",
+                "logits_processors": ["os.system"], "input_ids": [1, 2]}  # fmt: skip
     said = {
         "model": "m", "messages": [{"role": "user", "content": "hi"}], "top_k": 3, "min_p": 0.1, **controls,
     }  # fmt: skip
@@ -218,6 +219,32 @@ def test_cluster_controls_of_a_client_stay_outside() -> None:
     sent = json.loads(outbound.body)
     assert (sent["top_k"], sent["min_p"]) == (3, 0.1)
     assert not controls.keys() & sent.keys()
+
+
+@pytest.mark.parametrize(
+    ("options", "is_kept"),
+    [
+        ({"enable_thinking": False, "thinking_budget": 100, "reasoning_effort": "low", "a": None}, True),
+        ({}, True),
+        (None, True),
+        ({"enable_thinking": False, "chat_template": "{{ x }}"}, False),
+        ({"tokenize": False}, False),
+        ({"tools": "x"}, False),
+        ({"conversation": "x"}, False),
+        ({"documents": [{"text": "x"}]}, False),
+        ({"anything": {"deep": 1}}, False),
+        ({"anything": "x" * 65}, False),
+        ("enable_thinking", False),
+    ],
+)  # fmt: skip
+def test_template_of_a_worker_takes_switches_only(options: object, is_kept: bool) -> None:
+    """Its options become arguments of the engine's renderer: what could be more than a switch is left out."""
+    said = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "chat_template_kwargs": options}  # fmt: skip
+    prompt = parse_request(json.dumps(said).encode())
+    at_home = msgspec.structs.replace(make_target("sglang"), boundary="self_hosted")
+    outbound = adapter_of("sglang").prepare(prompt, at_home, None)
+    assert ("chat_template_kwargs" in json.loads(outbound.body)) == is_kept
+    assert outbound.dropped == (() if is_kept else ("chat_template_kwargs",))
 
 
 def openai_error(message: str = "m", **more: object) -> bytes:

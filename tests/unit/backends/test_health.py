@@ -82,6 +82,16 @@ def test_refused_credential_pauses_for_longer() -> None:
     assert health.state("t", CREDENTIAL_PAUSE_SECONDS)[0]
 
 
+def test_403_may_be_about_one_prompt() -> None:
+    """A host says it of a prompt that it does not like: one is no reason, a row of them is."""
+    health = Health()
+    for _ in range(FAILURES_TO_OPEN):
+        assert health.state("t", 0) == (True, "")
+        health.record_failure("t", failed_with(403), 0)
+    reason = f"it failed with status 403; tried again in {PAUSE_SECONDS:.0f} s"
+    assert health.state("t", 0) == (False, reason)
+
+
 def test_failures_of_the_client_count_as_life() -> None:
     """A host that says what is wrong with a request works."""
     health = Health()

@@ -12,7 +12,14 @@ from backends.target import Capability
 from backends.wire import openai_chat
 from backends.wire.failure import WireError
 from gateway.errors import Refused
-from gateway.facts import MEDIA_URLS, media_of, needs_of, refuse_costly_members, segments
+from gateway.facts import (
+    HARMLESS_VALUES,
+    MEDIA_URLS,
+    media_of,
+    needs_of,
+    refuse_costly_members,
+    segments,
+)
 from policies.facts import CAPABILITIES, NEEDS
 
 MARK = "kzqxvjmwpt"
@@ -95,6 +102,68 @@ def test_no_place_of_a_request_is_overlooked(path: tuple[str | int, ...]) -> Non
     assert any(MARK in segment.text for segment in segments(prompt))
 
 
+ANYWHERE = [
+    "role", "content", "name", "type", "text", "refusal", "tool_calls", "tool_call_id", "function", "arguments", "id",
+    "description", "parameters", "strict", "schema", "json_schema", "image_url", "url", "detail", "input_audio", "data",
+    "format", "file", "file_data", "file_id", "filename", "include_usage", "tools", "tool_choice", "parallel_tool_calls",
+    "stop", "max_tokens", "max_completion_tokens", "reasoning_effort", "temperature", "top_p", "top_k", "seed", "n",
+    "presence_penalty", "frequency_penalty", "stream", "stream_options", "odd",
+]  # fmt: skip
+"""The words of the format: a codec that knows one of them may know it where it means nothing, too."""
+
+NUMBER = 4111111111111111
+VALUES: list[Any] = [
+    MARK, NUMBER, [MARK], {MARK: 1}, {"name": MARK}, {"schema": {"a": MARK}}, {"function": {"name": MARK}},
+    [{"type": "text", "text": MARK}],
+    [{"id": "i", "type": "function", "function": {"name": "f", "arguments": MARK}}],
+]  # fmt: skip
+FREE: list[dict[str, Any]] = [
+    {"model": "auto", "messages": REQUEST["messages"][:1], "response_format": {"type": kind}}
+    for kind in ("text", "json_object")
+]
+
+
+def objects(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The path of every object."""
+    if isinstance(value, dict):
+        yield path
+    if isinstance(value, dict | list):
+        steps = value.items() if isinstance(value, dict) else enumerate(value)
+        for step, child in steps:
+            yield from objects(child, (*path, step))
+
+
+def is_overlooked(request: dict[str, Any], mark: str) -> bool:
+    """Whether the request is taken and no detector sees the mark."""
+    try:
+        prompt = openai_chat.parse_request(json.dumps(request).encode())
+        refuse_costly_members(prompt)
+    except (WireError, Refused):
+        return False
+    return not any(mark in segment.text for segment in segments(prompt))
+
+
+@pytest.mark.parametrize("value", VALUES, ids=json.dumps)
+@pytest.mark.parametrize("request_", [REQUEST, *FREE], ids=["full", "text", "json_object"])
+def test_no_word_of_the_format_hides_a_value(value: object, request_: dict[str, Any]) -> None:
+    """Any member that is known somewhere, put anywhere: what it holds is seen, or the request is refused."""
+    sound = copy.deepcopy(request_)
+    mark = str(NUMBER) if value == NUMBER else MARK
+    overlooked: list[str] = []
+    for path in list(objects(sound)):
+        parent: Any = sound
+        for step in path:
+            parent = parent[step]
+        for name in ANYWHERE:
+            before = dict(parent)
+            parent[name] = value
+            if is_overlooked(sound, mark):
+                overlooked.append(".".join(map(str, (*path, name))))
+            parent.clear()
+            parent.update(before)
+    assert overlooked == []
+
+
 def test_the_places_are_taken() -> None:
     """The request that the marks are put into is a good one."""
     prompt = openai_chat.parse_request(json.dumps(REQUEST).encode())
@@ -109,3 +178,27 @@ def test_policies_know_every_need_and_capability() -> None:
     prompt = openai_chat.parse_request(json.dumps(request).encode())
     assert needs_of(prompt, media_of(prompt)) == NEEDS
     assert {*get_args(Capability), MEDIA_URLS} == CAPABILITIES
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("models", ["openai/gpt-6-sol"]),
+        ("route", "fallback"),
+        ("provider", {"order": ["elsewhere"]}),
+        ("preset", "mine"),
+        ("search_parameters", {"mode": "on"}),
+        ("plugins", [{"id": "web"}]),
+        ("service_tier", "priority"),
+    ],
+)
+def test_what_decides_in_our_place_is_refused(name: str, value: object) -> None:
+    """Another model, another host, a search: not by a member of the body; said empty, it is taken."""
+    with pytest.raises(Refused) as caught:
+        refuse_costly_members(
+            openai_chat.parse_request(json.dumps(REQUEST | {name: value}).encode())
+        )
+    assert caught.value.failure.param == name
+    for harmless in HARMLESS_VALUES[name]:
+        said = REQUEST | {name: json.loads(harmless)}
+        refuse_costly_members(openai_chat.parse_request(json.dumps(said).encode()))

@@ -18,6 +18,7 @@ from backends.sglang.discovery import (
     discover_named,
     find_origin,
     parse_models,
+    parse_remote,
     probe_with,
 )
 from backends.sglang.simulator import SimulatorSettings, build_simulator
@@ -169,6 +170,48 @@ async def test_credential_goes_to_named_workers_only(
     assert [b"cluster-key" in head for head in host.heads] == [True, False]
 
 
+TAGS = json.dumps(
+    {
+        "models": [
+            {"name": "llama3:8b", "model": "llama3:8b", "size": 5},
+            {"name": "mine:latest", "remote_host": "https://ollama.com:443", "remote_model": "gpt-oss:120b"},
+            {"name": "gpt-oss:120b-cloud", "remote_host": "https://ollama.com:443"},
+        ]
+    }
+).encode()  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", ["ollama", "vllm", "sglang"])
+@pytest.mark.parametrize(
+    ("tags", "kept"),
+    [
+        (answer(TAGS), ["llama3:8b"]),
+        (answer(b"", status="404 Not Found"), ["llama3:8b", "mine:latest"]),
+        (answer(b'{"error": "unexpected endpoint"}'), ["llama3:8b", "mine:latest"]),
+        (hang, []),
+    ],
+    ids=["ollama", "not found", "something else", "hangs"],
+)
+async def test_model_that_runs_elsewhere_is_not_at_home(
+    transport: Transport,
+    monkeypatch: pytest.MonkeyPatch,
+    engine: Engine,
+    tags: Talk,
+    kept: list[str],
+) -> None:
+    """Ollama offers its makers' models as its own: they are left out, by what it says or by their names."""
+    listed = models_body("llama3:8b", "mine:latest", "gpt-oss:120b-cloud", "kimi-k2:cloud")
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        is_tags = host.heads[-1].startswith(b"GET /api/tags")
+        await (tags if is_tags else answer(listed))(reader, writer)
+
+    async with listening(talk) as host:
+        look_at(monkeypatch, (engine, host.port))
+        found = await discover_local(probe_with(transport))
+        assert [one.id for server in found for one in server.models] == kept
+
+
 def test_lists_of_models_are_bounded_and_cleaned() -> None:
     """Too many models are cut off, contexts that cannot be are not believed."""
     found = parse_models(models_body(*[f"m{n}" for n in range(1000)], max_model_len=-5))
@@ -180,6 +223,7 @@ def test_lists_of_models_are_bounded_and_cleaned() -> None:
 def test_no_bytes_break_the_reading(body: bytes) -> None:
     """Whatever listens there may say whatever it wants."""
     assert parse_models(body).models == ()
+    assert parse_remote(body) == frozenset()
 
 
 A, B, C = ("http://a", "http://b", "http://c")

@@ -171,7 +171,7 @@ def test_broken_arguments_are_carried_and_listed() -> None:
 
 
 def test_media_render_inline_and_by_address() -> None:
-    """Inline media keep their type; addresses get one from their suffix where none is said."""
+    """Inline media keep their type; an image's address gets one from its suffix."""
     body, _ = render(
         make_prompt(
             Message(
@@ -181,7 +181,6 @@ def test_media_render_inline_and_by_address() -> None:
                     Media("audio", "audio/wav", "aGk="),
                     Media("document", "application/pdf", "aGk="),
                     Media("image", url="https://example.com/a.JPG?x=.png"),
-                    Media("image", url="gs://bucket/a"),
                 ),
             )
         )
@@ -191,15 +190,40 @@ def test_media_render_inline_and_by_address() -> None:
         {"inlineData": {"mimeType": "audio/wav", "data": "aGk="}},
         {"inlineData": {"mimeType": "application/pdf", "data": "aGk="}},
         {"fileData": {"fileUri": "https://example.com/a.JPG?x=.png", "mimeType": "image/jpeg"}},
-        {"fileData": {"fileUri": "gs://bucket/a"}},
     ]
 
 
 @pytest.mark.parametrize(
-    "media", [Media("image", None, "aGk="), Media("image", url="http://example.com/a.png")]
+    "media",
+    [
+        Media("image", None, "aGk="),
+        Media("document", url="https://example.com/a.png"),
+        *(
+            Media("image", url=url)
+            for url in (
+                "http://example.com/a.png",
+                "gs://bucket/a.png",
+                "https://example.com/a",
+                "https://example.com/a.pdf",
+                "https://example.com/a.mp4?b=.png",
+                "https://example.com/a.mp3#.png",
+                "https://www.youtube.com/watch?v=abc",
+                "https://www.youtube.com/watch/a.png?v=abc",
+                "https://m.youtube.com./a.png",
+                "https://WWW.YouTube.com:443/a.png",
+                "https://youtu.be/abc.png",
+                "https://www.youtube-nocookie.com/embed/a.png",
+                "https://x@www.youtube.com/a.png",
+                "https://www.youtube.com\\@example.com/a.png",
+                "https://www.youtube.com/watch?v=abc\n.png",
+                "https://ｙｏｕｔｕｂｅ.com/a.png",
+                "https://www.youtub%65.com/a.png",
+            )
+        ),
+    ],
 )
 def test_foreign_media_are_refused(media: Media) -> None:
-    """What Gemini cannot see is refused with its place, never left out."""
+    """What Gemini cannot see, or would see as more than one image, is refused with its place."""
     assert refuse(make_prompt(Message("user", (media,)))) == "messages[0].content"
 
 

@@ -27,6 +27,7 @@ from backends.wire.prompt import (
 
 PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n and more").decode()
 USER = {"role": "user", "content": "hi"}
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
 
 
 def body(**members: Any) -> dict[str, Any]:
@@ -170,6 +171,13 @@ def test_members_nobody_modelled_are_kept_by_path() -> None:
     }
 
 
+def test_empty_members_of_other_roles_are_taken() -> None:
+    """Clients that write every message with every member say nothing by it."""
+    empty = {"tool_calls": None, "tool_call_id": None, "refusal": None, "name": None}
+    said = body(messages=[USER | empty, USER | {"tool_calls": [], "refusal": ""}], top_k=-1)
+    assert parse(said).messages == (Message("user", (Text("hi"),)),) * 2
+
+
 @pytest.mark.parametrize(
     ("value", "param", "code", "words"),
     [
@@ -185,11 +193,16 @@ def test_members_nobody_modelled_are_kept_by_path() -> None:
         (body(messages=[{"role": "tool", "content": "x"}]), "messages[0].tool_call_id",
          "missing_required_parameter", "missing"),
         (body(messages=[{**USER, "tool_calls": [{"id": "c", "function": {"name": "f"}}]}]),
-         "messages[0].tool_calls", None, "only the assistant"),
+         "messages[0].tool_calls", "unknown_parameter", "role `user` cannot hold"),
         (body(messages=[{"role": "system", "content": [image("https://x.example")]}]),
          "messages[0].content[0].type", "invalid_value", "role `system` cannot hold"),
         (body(messages=[{"role": "tool", "tool_call_id": "c", "content": [{"type": "refusal", "refusal": "n"}]}]),
          "messages[0].content[0].type", "invalid_value", "role `tool` cannot hold"),
+        (body(messages=[USER | {"tool_call_id": "c"}]), "messages[0].tool_call_id", "unknown_parameter",
+         "role `user` cannot hold `tool_call_id`"),
+        (body(messages=[{"role": "tool", "tool_call_id": "c", "content": "", "refusal": "n"}]),
+         "messages[0].refusal", "unknown_parameter", "role `tool` cannot hold"),
+        (body(top_k=2**31), "top_k", "integer_above_max_value", "between -1 and"),
         (in_content({"type": "video_url"}), "messages[0].content[0].type", "invalid_value", "`image_url`"),
         (in_content(image("data:image/png;base64,@@@@")), "messages[0].content[0].image_url.url",
          "invalid_base64", "is not base64"),
@@ -304,7 +317,6 @@ def _known(read: Prompt | Failure) -> object:
 
 
 MANY = {"type": "text", "text": "a"}
-CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from backends.wire.failure import Failure, WireError
 from backends.wire.openai_chat import parse_request
 from backends.wire.prompt import Prompt
 from backends.wire.relay import TranslatingRelay, fold_answer
+from backends.wire.rendering import DROPPED_NAMES_MAX
 from backends.wire.usage import Usage
 
 USAGE = Usage(10, 7)
@@ -148,3 +149,19 @@ def test_a_plain_answer_is_the_fold_of_its_events() -> None:
     streamed.early_input = None
     assert answer.outcome == streamed
     assert json.loads(answer.body)["choices"][0]["message"]["content"] == "Grüße"
+
+
+EVIL = "content.evil\r\nx-injected: yes"
+
+
+def test_names_that_a_host_made_are_safe_in_a_header() -> None:
+    """What it calls its content is cleaned as a client's words are, in plain answers and in streams."""
+    events = [START, *SAID, Finish("stop", "end_turn"), End(USAGE)]
+    script = Script(events)
+    script.dropped = {EVIL: None, **{f"content.{at}": None for at in range(1000)}}
+    for dropped in (
+        fold_answer(events, tuple(script.dropped)).outcome.dropped,
+        play(script, 1)[1].outcome.dropped,
+    ):
+        assert dropped[0] == "content.evil__x-injected__yes"
+        assert len(dropped) == DROPPED_NAMES_MAX + 1

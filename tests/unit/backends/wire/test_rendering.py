@@ -18,11 +18,12 @@ def test_losses_are_named_once_in_order() -> None:
 def test_names_are_bounded_and_safe_in_a_header() -> None:
     """A client cannot make the list long or put other characters into it."""
     losses = Losses()
+    losses.add("response_format.json_schema.a\r\nset-cookie: b")
     losses.add_unknown({f"x\r\n{i}" + "y" * 500: b"1" for i in range(100)}, frozenset())
     names = losses.names()
     assert len(names) == DROPPED_NAMES_MAX + 1
     assert names[-1] == "..."
-    assert all(name.isascii() and name.isprintable() and len(name) < 80 for name in names)
+    assert all(name.isascii() and name.isprintable() and len(name) <= 80 for name in names)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from policies.classify import classifier as module
 from policies.classify.classifier import (
     AUTOMATON_BYTES_MAX,
     CANDIDATE_WORK,
+    DEAR_WORK,
     MEMO_ENTRIES_MAX,
     MEMO_LENGTH_MIN,
     OVERLAP_BYTES,
@@ -17,7 +18,8 @@ from policies.classify.classifier import (
     SCAN_WORK_MAX,
     TEXT_WORK_MAX,
 )
-from policies.classify.rules import Rule
+from policies.classify.personal import PERSONAL
+from policies.classify.rules import Check, Rule
 from policies.facts import Detection, Segment
 
 SHARED = Classifier()
@@ -147,6 +149,32 @@ def test_short_texts_are_work_too() -> None:
     count = len(looked)
     assert classifier.scan([*segments, *segments]).unknown == {"a", "b"}
     assert len(looked) == 2 * count
+
+
+@pytest.mark.parametrize(
+    "text", [" (12) 345-6789 x", " 0900 11 22 33 x", " +999 1234567 x", " +49 1234567 x"]
+)
+def test_telephone_numbers_are_paid_for(text: str) -> None:
+    """Megabytes of what is nearly a telephone number, spread over texts: no more than some thousand are tried."""
+    tried = [0]
+
+    def counting(check: Check) -> Check:
+        def count(whole: str, value: str) -> bool:
+            tried[0] += 1
+            return check(whole, value)
+
+        return count
+
+    rules = [one._replace(dear=counting(one.dear)) if one.dear else one for one in PERSONAL]
+    segments = [Segment("user", "text", text * 20_000 + str(at)) for at in range(6)]
+    found = Classifier(rules).scan(segments)
+    assert tried[0] <= SCAN_WORK_MAX // DEAR_WORK
+    assert tried[0] == 0 or "pii.phone" in found.unknown | found.found
+
+
+def test_dates_cost_little() -> None:
+    """A table with ten thousand dates is read to its end: what cannot be a telephone number is none."""
+    assert scan("05.11.2025;01-12-2024\n" * 5_000).unknown == frozenset()
 
 
 @pytest.mark.parametrize(

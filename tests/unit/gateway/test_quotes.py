@@ -1,0 +1,60 @@
+"""The sizes that a reservation is made from: a bound, whatever format the prompt is rendered in."""
+
+import json
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends.wire import anthropic_messages, gemini, openai_chat
+from backends.wire.prompt import Prompt
+from gateway.facts import media_of, segments
+from gateway.quotes import Sizes, measure
+
+USER = [{"role": "user", "content": "x"}]
+NUMBERS = st.sampled_from(["1e15", "9E15", "1e16", "5e-324", "1.50", "-0.0", "7", "123456789e7"])
+LEAVES = NUMBERS | st.sampled_from(['"type"', '"object"', '"\\u006fbject"', "true", "null"])
+OBJECTS = st.recursive(
+    st.just('{"type":"object"}'),
+    lambda inner: st.one_of(
+        inner.map(lambda one: f'{{"properties":{{"a":{one}}},"type":"object"}}'),
+        st.lists(inner | LEAVES, max_size=6).map(lambda some: f'{{"enum":[{",".join(some)}]}}'),
+        st.lists(inner, max_size=4).map(lambda some: f'{{"anyOf":[{",".join(some)}],"minLength":1e15}}'),
+    ),
+    max_leaves=20,
+)  # fmt: skip
+
+
+def sizes_of(prompt: Prompt) -> Sizes:
+    return measure(prompt, segments(prompt), media_of(prompt))
+
+
+@given(OBJECTS)
+def test_a_schema_written_anew_stays_within_the_bound(schema: str) -> None:
+    """Numbers get their zeros and objects are closed: no body is longer than what was reserved for."""
+    shape = f'{{"type":"json_schema","json_schema":{{"name":"a","schema":{schema}}}}}'
+    raw = f'{{"model":"m","messages":{json.dumps(USER)},"response_format":{shape}}}'.encode()
+    prompt = openai_chat.parse_request(raw)
+    bound = sizes_of(prompt).input_tokens_max
+    for render, model in (
+        (anthropic_messages.render_request, "claude-opus-5-5"),
+        (gemini.render_request, "gemini-3.8-flash"),
+    ):
+        body = render(prompt, model=model, output_cap=None, output_tokens_default=100).body
+        assert len(body) <= bound
+
+
+@pytest.mark.parametrize("place", ["tools", "response_format"])
+def test_numbers_do_not_grow_past_the_bound(place: str) -> None:
+    """Twenty thousand times `1e15`, which a renderer writes in eighteen characters."""
+    schema = f'{{"type":"object","enum":[{",".join(["1e15"] * 20_000)}]}}'
+    value = (
+        f'[{{"type":"function","function":{{"name":"f","parameters":{schema}}}}}]'
+        if place == "tools"
+        else f'{{"type":"json_schema","json_schema":{{"name":"f","schema":{schema}}}}}'
+    )
+    raw = f'{{"model":"m","messages":{json.dumps(USER)},"{place}":{value}}}'.encode()
+    prompt = openai_chat.parse_request(raw)
+    assert len(orjson.dumps(orjson.loads(raw))) > 3 * len(raw)
+    assert sizes_of(prompt).input_tokens_max >= len(orjson.dumps(orjson.loads(raw)))
