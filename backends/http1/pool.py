@@ -134,7 +134,8 @@ class Pool:
                 addresses, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS, interleave=1, loop=self._loop
             )
         except BaseException:  # Out of time, too.
-            self._addresses.pop(origin, None)  # They may live elsewhere now.
+            # They may live elsewhere now; if nobody can say where, the old ones are tried again.
+            self._addresses[origin] = _Addresses(addresses, 0.0)
             raise
         try:
             if origin.is_tls and self._tls is None:

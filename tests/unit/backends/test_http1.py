@@ -9,6 +9,7 @@ import ssl
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
+import aiohappyeyeballs
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -512,6 +513,43 @@ async def test_names_are_remembered_while_nobody_answers_for_them(
         await made.close()
         with pytest.raises(ConnectFailed):
             await made.take(origin, loop.time() + SOON)
+
+
+@pytest.mark.parametrize("is_silent", [True, False])
+async def test_addresses_that_failed_are_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch, is_silent: bool
+) -> None:
+    """A host may have moved; where nobody can say whither, it may also be back."""
+    loop = asyncio.get_running_loop()
+    if type(loop).__module__.startswith("uvloop"):
+        pytest.skip("uvloop looks names up by itself, where no test can stand")
+    made = Pool(8, LIMITS)
+    asked = 0
+
+    async def unknown(*_args: object, **_more: object) -> object:
+        nonlocal asked
+        asked += 1
+        raise OSError("no name server")
+
+    async def unreached(*_args: object, **_more: object) -> object:
+        if is_silent:
+            await asyncio.Event().wait()
+        raise ConnectionRefusedError
+
+    async with listening(
+        reading(answer(b"a", "200 OK", "text/plain", "connection: close"))
+    ) as host:
+        origin = Origin("localhost", host.port, is_tls=False)
+        await ask(made, origin)
+        monkeypatch.setattr(loop, "getaddrinfo", unknown)
+        with monkeypatch.context() as away:
+            away.setattr(aiohappyeyeballs, "start_connection", unreached)
+            with pytest.raises((ConnectFailed, ConnectTimedOut)):
+                await made.take(origin, loop.time() + 0.1)
+        assert asked == 0
+        assert (await ask(made, origin))[1] == b"a"
+        assert asked == 1
+    await made.close()
 
 
 async def test_closing_ends_what_is_under_way() -> None:
