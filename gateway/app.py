@@ -16,12 +16,7 @@ from structlog.typing import FilteringBoundLogger
 
 from backends.health import Health
 from backends.transport import Transport
-from gateway.admission import (
-    SEED_SECONDS,
-    Admission,
-    AdmissionDown,
-    MemoryAdmission,
-)
+from gateway.admission import SEED_SECONDS, Admission, MemoryAdmission, SeedDown
 from gateway.alone import alone
 from gateway.api.asgi import AsgiApp, Receive, Scope, Send
 from gateway.api.chat import ChatCompletions
@@ -210,7 +205,7 @@ def _open_admission(
                 await shipper.drain()
                 return await booked(engine, windows)
         except (SQLAlchemyError, OSError) as error:
-            raise AdmissionDown(type(error).__name__) from error
+            raise SeedDown(type(error).__name__) from error
 
     if not settings.redis_url:
         memory = MemoryStore(settings.cache_bytes_max)

@@ -16,6 +16,7 @@ from backends.target import Target
 from backends.transport import PermitBreach, TransportError, Upstream
 from backends.wire.failure import Failure, WireError
 from backends.wire.outcome import Outcome
+from backends.wire.rendering import name_losses
 from backends.wire.usage import NOTHING_USED, Usage
 from backends.wire.verdict import Verdict
 from gateway.arrival import Header, Reply
@@ -33,8 +34,6 @@ ERROR_BYTES_MAX = 256 * 1024
 """More of a provider's error body is not read."""
 DRAIN_SECONDS = 1.0
 """How long a finished stream may take to close before its connection is dropped."""
-DROPPED_MAX = 20
-"""Dropped members that are named one by one."""
 MOVES_ON = frozenset(
     {"upstream_failed", "upstream_timeout", "overloaded", "rate_limited", "context_too_long"}
 )
@@ -139,7 +138,7 @@ class Attempts:
             failures.append(_strict_failure(target, outbound.dropped))
             return None
         try:
-            await self._hold.ensure(case, kept, self._ending.attempts)
+            await self._hold.ensure(case, kept)
         except Refused as refusal:
             failures.append(refusal.failure)
             return None
@@ -286,6 +285,8 @@ class Attempts:
         """The answer broke: before the first byte the next target may try, after it the client gets
         its format's error event, which ``error_event`` ends in."""
         failure = leg.outcome.failure
+        if leg.upstream is not None:
+            leg.upstream.abort()  # First: only then is known what had come and was not read.
         await self._settle_failed(leg, failure)
         if self._reply.has_started:
             await self._reply.end(error_event)
@@ -383,9 +384,8 @@ class Attempts:
 
 
 def dropped_names(leg: Leg) -> tuple[str, ...]:
-    """What the target did not get, each once, bounded: the names come from the client."""
-    names = dict.fromkeys((*leg.outbound.dropped, *leg.outcome.dropped))
-    return tuple(name[:64] for name in list(names)[:DROPPED_MAX])
+    """What the target did not get, each once, bounded."""
+    return name_losses((*leg.outbound.dropped, *leg.outcome.dropped))
 
 
 def _clip(text: str | None, length: int) -> str | None:

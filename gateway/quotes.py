@@ -4,11 +4,10 @@ Promises: every amount comes from :mod:`backends.pricing`; a worst case is an up
 under the output cap that is enforced upstream, or None where there is no such bound.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-
-import orjson
 
 from backends.health import Health
 from backends.pricing import bound_cost, expected_cost, input_tokens_bound
@@ -21,6 +20,10 @@ OUTPUT_TOKENS_EXPECTED = 400
 by day); used for ranking only, never for money."""
 IMAGE_TOKENS_EXPECTED = 800
 CLOSED_OBJECT = b',"additionalProperties":false'
+EXPONENT_GROWTH = 14
+"""Bytes that a number with an exponent grows by at most: ``1e15`` gets 18, ``1e16`` stays (msgspec and orjson
+write the shortest digits, and an exponent from 10^16 on)."""
+_EXPONENT = re.compile(rb"\d[eE][+-]?\d")
 BYTES_A_TOKEN = 4
 """English text at 4 bytes a token, the usual estimate; used for ranking only, never for money."""
 
@@ -74,7 +77,7 @@ def _growth(prompt: Prompt) -> int:
         schemas.append(prompt.output_schema.schema)
         growth = prompt.output_schema.schema.count(b"{") * len(CLOSED_OBJECT)
     for schema in schemas:
-        growth += max(0, len(orjson.dumps(orjson.loads(schema))) - len(schema))
+        growth += len(_EXPONENT.findall(schema)) * EXPONENT_GROWTH
     return growth
 
 

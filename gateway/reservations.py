@@ -12,6 +12,7 @@ from gateway.admission import (
     Denied,
     Grant,
     Reservation,
+    SeedDown,
     left_reservation,
     windows_on,
 )
@@ -39,6 +40,7 @@ class Settler:
         """Whether the store did not answer when last asked; then hardly a request waits for it again."""
         self._probe_at = 0.0
         """When the next one may, in the loop's time."""
+        self._is_closed = False
         self._settling: set[asyncio.Task[bool]] = set()
         self._unsettled: dict[str, tuple[Reservation, HoldRow]] = {}
         self._retry: asyncio.Task[None] | None = None
@@ -88,7 +90,7 @@ class Settler:
         return True
 
     async def _settle_later(self) -> None:
-        while self._unsettled:
+        while self._unsettled and not self._is_closed:
             await asyncio.sleep(RETRY_SECONDS)
             for request_id, (reservation, row) in list(self._unsettled.items()):
                 try:
@@ -109,7 +111,10 @@ class Settler:
             raise AdmissionDown("it did not answer a moment ago")
         try:
             granted = await self._admission.admit(ask)
-        except AdmissionRefused:  # It answered, and reserved nothing.
+        except (
+            AdmissionRefused,
+            SeedDown,
+        ):  # It answered, or was not the one asked, and reserved nothing.
             raise
         except BaseException as error:
             if isinstance(error, AdmissionDown):
@@ -130,6 +135,8 @@ class Settler:
 
     async def close(self) -> None:
         """Stop trying. What is still unsettled stays held until our journal is replayed."""
+        # Said beside the cancellation, which a client that times out at that very moment may swallow.
+        self._is_closed = True
         tasks: list[asyncio.Task[Any]] = [*self._settling]
         if self._retry is not None:
             tasks.append(self._retry)
@@ -157,10 +164,12 @@ async def free_left(settler: Settler, journal: Journal) -> None:
 class Hold:
     """The reservation of one request's present leg."""
 
-    __slots__ = ("_is_calling", "_reservation", "_settler")
+    __slots__ = ("_count", "_is_calling", "_reservation", "_settler")
 
     def __init__(self, settler: Settler) -> None:
         self._settler = settler
+        self._count = 0
+        """Of holds asked for after the first: each has an id of its own, whatever became of the others."""
         self._is_calling = False
         self._reservation: Reservation | None = None
 
@@ -183,10 +192,13 @@ class Hold:
         granted = await self._settler.admit(ask)
         if isinstance(granted, Denied):
             raise Refused(denied_failure(granted, ask.amounts_nanousd[-1]))
-        self._reservation = granted.reservation
+        held = granted.reservation
+        if held is not None and held.amount_nanousd < ask.amounts_nanousd[-1]:
+            raise AdmissionDown("less is held than was asked for")
+        self._reservation = held
         return granted.cached
 
-    async def ensure(self, case: Case, kept: Kept, attempts: int) -> None:
+    async def ensure(self, case: Case, kept: Kept) -> None:
         """Hold the worst case of ``kept``, the next to be called. Raises as :meth:`admit`."""
         if not case.principal.budgets:
             return
@@ -195,9 +207,10 @@ class Hold:
             if self._reservation.amount_nanousd >= amount:
                 return
             await self.settle(0)
+        self._count += 1
         await self.admit(
             Ask(
-                request_id=f"{case.request_id}-{attempts + 1}",
+                request_id=f"{case.request_id}-{self._count}",
                 organisation_id=case.principal.organisation_id,
                 now=case.received_at,
                 asked_at=case.received_at,

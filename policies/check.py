@@ -1,5 +1,6 @@
 """Try a document before it is in force: does it fit the catalogue, do its examples come out."""
 
+import difflib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -199,9 +200,10 @@ def _strange_words(document: PolicyDocument, targets: tuple[TargetFacts, ...]) -
         for name, value in words_of(tree):
             here = known.get(name.path)
             if here and value not in here:
+                close = difflib.get_close_matches(str(value), here, n=1)
+                words = f": did you mean `{close[0]}`?" if close else ""
                 notes.append(
-                    f"`{path}`: no target that is switched on has the {name.path[7:]} `{value}`; "
-                    f"there are {', '.join(sorted(here))}"
+                    f"`{path}`: no target that is switched on has the {name.path[7:]} `{value}`{words}"
                 )
             if name.path == "tenant.residency" and str(value) != str(value).lower():
                 notes.append(f"`{path}`: a residency is lower-case letters and never `{value}`")

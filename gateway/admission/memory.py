@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from gateway.admission.seam import (
     SEED_SECONDS,
-    AdmissionDown,
     Ask,
     Denied,
     Grant,
     Reservation,
     Seed,
+    SeedDown,
     rate_window,
     window_of,
 )
@@ -105,7 +105,7 @@ class MemoryAdmission:
                     for window in missing:
                         self._accounts.setdefault(window, _Account(booked.get(window, 0)))
         except TimeoutError as error:
-            raise AdmissionDown("SQL does not say in time what is booked") from error
+            raise SeedDown("SQL does not say in time what is booked") from error
 
     def _forget_idle(self) -> None:
         """Days and keys pass: the windows known for longest go, if nothing is held in them. Who needs one

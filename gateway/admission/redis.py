@@ -72,6 +72,7 @@ class RedisAdmission:
         self._saying = asyncio.Lock()
         """Locked while reservations are said again: none of them is settled in between."""
         self._watch: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     async def admit(self, ask: Ask) -> Grant | Denied:
         """See :class:`gateway.admission.seam.Admission`."""
@@ -159,7 +160,7 @@ class RedisAdmission:
 
     async def _keep_watch(self) -> None:
         """Say what is held to a Redis that does not know it any more, until nothing is held."""
-        while self._held:
+        while self._held and not self._is_closed:
             await asyncio.sleep(WATCH_SECONDS)
             try:
                 async with asyncio.timeout(WATCH_SECONDS_MAX):
@@ -211,6 +212,8 @@ class RedisAdmission:
 
     async def close(self) -> None:
         """Close the connections."""
+        # Said beside the cancellation, which a client that times out at that very moment may swallow.
+        self._is_closed = True
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)

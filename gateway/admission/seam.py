@@ -89,13 +89,17 @@ class AdmissionDown(Exception):
     """The store of budgets did not answer; nothing was reserved for certain, nothing may leave."""
 
 
+class SeedDown(AdmissionDown):
+    """SQL did not say what is booked in a window: no word on the store of budgets, or on other windows."""
+
+
 class AdmissionRefused(AdmissionDown):
     """The store answered, and would not do this one thing; others may well be done."""
 
 
 Seed = Callable[[Sequence[str]], Awaitable[dict[str, int]]]
 """Windows → nano-dollars already booked in SQL (everything journalled before the call included). Raises
-AdmissionDown."""
+SeedDown."""
 
 
 class Admission(Protocol):

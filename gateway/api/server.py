@@ -132,6 +132,8 @@ class Protocol(HttpToolsProtocol):
         if not self.parser.should_keep_alive():
             lines.append(b"connection: close")
         self.parser = httptools.HttpRequestParser(self)
+        # As uvicorn's: what stands behind a last request is for `on_message_begin` to turn away.
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self.data_received(b"\r\n".join([first, *lines, b"", rest]))
 
     def on_message_begin(self) -> None:

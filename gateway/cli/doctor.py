@@ -177,8 +177,8 @@ async def _check_policy_fits(settings: Settings, world: World) -> list[Finding]:
         try:
             make_routing(world.catalogue, active.parse(), world.adapters)
         except PolicyError as error:
-            words = f"does not work with these targets: {error}"
-            advice = "`moegate policy apply` another, or switch on what it names"
+            words = f"the one in force does not work: {error}"
+            advice = "`moegate policy apply` another"
             return [Finding("policy", "broken", words, advice)]
     return []
 

@@ -29,7 +29,7 @@ DEAR_WORK = 300
 """What a dear check costs on top: telephone numbers are tried with the plans of up to 17 countries, 30 to 270
 microseconds (phonenumbers 9, one core of 2025)."""
 FOLDED_BYTES = 16
-"""So many bytes of folded text cost one unit, be it that they grew or that there were many places."""
+"""So many bytes of folded text, or of invisible characters, cost one unit."""
 TEXT_WORK_MAX = 250_000
 """For one text, in all its readings. Where it is spent, the types of what is left to look at are unknown."""
 SCAN_WORK_MAX = 1_000_000
@@ -136,8 +136,11 @@ class Classifier:
         look = _Look()
         try:
             self._scan_reading(raw, look)
-            for reading in unescaped(text):
+            readings = unescaped(text)
+            while look.left > 0 and (reading := next(readings, None)) is not None:
                 self._scan_reading(reading.encode("utf-8", "replace"), look)
+            if look.left <= 0 and "\\" in text:
+                look.unknown |= self.types
         except Exception as error:  # fail closed: whatever broke, nobody has looked at this text
             work = TEXT_WORK_MAX - look.left
             fault = look.fault or f"scan: {type(error).__name__}"
@@ -148,7 +151,9 @@ class Classifier:
         return _Hits(frozenset(look.found), frozenset(look.unknown), work, look.fault)
 
     def _scan_reading(self, raw: bytes, look: _Look) -> None:
-        for piece in _pieces(uncover(raw)):
+        plain = uncover(raw)
+        look.left -= (len(raw) - len(plain)) // FOLDED_BYTES
+        for piece in _pieces(plain):
             if piece.isascii():
                 self._scan_piece(piece, look)
                 continue

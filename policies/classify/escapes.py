@@ -12,13 +12,14 @@ LEVELS_MAX = 3
 """How often escapes are undone: JSON in JSON in JSON."""
 
 _PAIR = "\0"
-"""Stands for an escaped backslash while the others are looked at."""
+"""Stands for an escaped backslash while the others are looked at. Who writes it gets the next control, which
+is taken out with the others."""
 _NO_ESCAPE = re.compile(r'\\(?!["bfnrt]|u[0-9A-Fa-f]{4})')
 
 
 def unescape(text: str) -> str:
     """``text`` with JSON string escapes replaced by what they stand for, be it JSON or not; never raises."""
-    body = text.replace(_PAIR, "").replace("\\\\", _PAIR)
+    body = text.replace(_PAIR, "").replace("\\\\", _PAIR).replace("\\u0000", "\\u0001")
     body = _NO_ESCAPE.sub("", body).replace('\\"', '"').replace('"', '\\"')
     said: str = json.loads(f'"{body}"', strict=False)
     return said.replace(_PAIR, "\\")

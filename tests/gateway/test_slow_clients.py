@@ -1,5 +1,6 @@
 """A client that takes its time, or will not read, costs a connection for a while and nothing else."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -284,6 +285,25 @@ def test_upgrade_is_declined(hurried: tuple[RunningGateway, Upstream], gap: floa
         said = bare.recv(65536)
         assert said.startswith(b"HTTP/1.1 400 ")
         assert said.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.1])
+def test_bytes_behind_a_last_request(hurried: tuple[RunningGateway, Upstream], gap: float) -> None:
+    """Who asks for an upgrade and for the end, and says more: one answer to one request."""
+    gateway, _outside = hurried
+    body = b'{"model":"auto","messages":[{"role":"user","content":"hi"}]}'
+    asked = ("connection: Upgrade, close", "upgrade: h2c", f"content-length: {len(body)}")
+    with closing(connect(gateway)) as bare:
+        bare.sendall(head(gateway, *asked) + body)
+        time.sleep(gap)
+        with contextlib.suppress(OSError):
+            bare.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        said = b""
+        with contextlib.suppress(ConnectionError):
+            while piece := bare.recv(65536):
+                said += piece
+    assert said.startswith(b"HTTP/1.1 200 ")
+    assert said.count(b"HTTP/1.1 ") == 1
 
 
 def test_connect_is_refused(hurried: tuple[RunningGateway, Upstream]) -> None:

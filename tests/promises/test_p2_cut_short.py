@@ -5,15 +5,24 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import cast
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from backends.wire.outcome import Outcome
 from gateway import pipeline
-from gateway.admission import Limit
+from gateway.admission import Ask, Grant, Limit, Reservation
+from gateway.arrival import Reply
+from gateway.attempts import Attempts
+from gateway.case import Case
 from gateway.identity import NewKey, lookup, revoke_key
 from gateway.ledger import open_database
+from gateway.leg import Leg
+from gateway.reservations import Hold, Settler
+from policies.facts import Kept
 from tests.gateway_process import RunningGateway, Scene, wait_for
 from tests.upstreams import Scripted, chat_answer, chat_stream, event
 
@@ -87,6 +96,24 @@ def test_stream_that_is_not_read_is_booked_at_its_cap(scene: Scene) -> None:
     assert (row["state"], row["output_tokens"]) == ("interrupted", CAP)
 
 
+async def test_broken_stream_is_given_up_before_it_is_booked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only then is known how much more had come."""
+    steps: list[str] = []
+
+    async def settle(*_leg: object) -> None:
+        steps.append("settle")
+
+    monkeypatch.setattr(Attempts, "_settle_failed", settle)
+    attempts = Attempts.__new__(Attempts)
+    attempts._reply = cast("Reply", SimpleNamespace(has_started=False))  # pyright: ignore[reportPrivateUsage]
+    upstream = SimpleNamespace(abort=lambda: steps.append("abort"))
+    leg = cast("Leg", SimpleNamespace(upstream=upstream, outcome=Outcome()))
+    await attempts._end_broken(leg, b"")  # pyright: ignore[reportPrivateUsage]  # the order is the point
+    assert steps == ["abort", "settle"]
+
+
 def test_count_of_the_beginning_is_not_the_count_of_the_whole(scene: Scene) -> None:
     """Some hosts count as they go: what came after the last count was used too."""
     first = event({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [
@@ -141,6 +168,30 @@ def test_budget_pays_for_what_fits(scene: Scene) -> None:
     refused = ask(1000, PLAIN)
     assert refused.status_code == 429
     assert "may cost up to 0." in refused.json()["error"]["message"]
+
+
+async def test_no_two_holds_have_one_name() -> None:
+    """A hold for a call that was not made after all is no hold for the next, dearer one."""
+    asked: list[Ask] = []
+
+    class Store:
+        async def admit(self, ask: Ask) -> Grant:
+            asked.append(ask)
+            amount = ask.amounts_nanousd[0]
+            return Grant(Reservation(ask.request_id, ask.organisation_id, (), amount))
+
+        async def settle(self, reservation: Reservation, spent_nanousd: int) -> bool:
+            return reservation.amount_nanousd >= spent_nanousd
+
+    hold = Hold(cast("Settler", Store()))
+    case = cast("Case", SimpleNamespace(
+        request_id="r", received_at=0.0,
+        principal=SimpleNamespace(organisation_id="o", budgets=(Limit("key:k", "total", 9),)),
+    ))  # fmt: skip
+    for amount in (1, 5, 3, 8):
+        await hold.ensure(case, Kept("t", "", worst_case_nanousd=amount))
+    assert [one.amounts_nanousd for one in asked] == [(1,), (5,), (8,)]
+    assert len({one.request_id for one in asked} | {"r"}) == 4
 
 
 def test_key_revoked_under_way(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Databases for these tests: SQLite in a file and a real PostgreSQL, each empty."""
+"""Databases for these tests: SQLite in a file and a real PostgreSQL, each empty; and books of admission."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.ledger import migrate, open_database
+from tests.services.asking import Books
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -25,3 +26,9 @@ async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
     made = open_database(database_url)
     yield made
     await made.dispose()
+
+
+@pytest.fixture
+def books() -> Books:
+    """Empty books."""
+    return Books()

@@ -32,9 +32,9 @@ _TYPE_BY_SUFFIX = {
 }
 
 _ADDRESS = re.compile(
-    r"https://([A-Za-z0-9.-]+)(?::\d+)?/[^\s?#\\]*\.(\w+)(?:[?#][^\s\\]*)?", re.ASCII
+    r"https://([A-Za-z0-9.-]{1,253})(?::\d+)?/[^\s?#\\]*\.(\w+)(?:[?#][^\s\\]*)?", re.ASCII
 )
-_VIDEO_HOST = re.compile(r"(?:.+\.)?(?:youtube|youtube-nocookie)\.[a-z.]+|(?:.+\.)?youtu\.be\.?")
+_VIDEO_HOST = re.compile(r"(?:^|\.)(?:youtube(?:-nocookie)?\.|youtu\.be\.?$)")
 """Gemini plays what stands there, whatever it was called: an hour of it is a million tokens."""
 
 Part = dict[str, object]
@@ -190,7 +190,7 @@ def _response(text: str, *, is_error: bool) -> object:
 def _find_image_type(url: str) -> str | None:
     """The type of the image at ``url``; None where it may be no image, for one was reserved for."""
     address = _ADDRESS.fullmatch(url)
-    if address is None or _VIDEO_HOST.fullmatch(address[1].lower()):
+    if address is None or _VIDEO_HOST.search(address[1].lower()):
         return None
     return _TYPE_BY_SUFFIX.get(address[2].lower())
 

@@ -45,6 +45,14 @@ def test_a_schema_written_anew_stays_within_the_bound(schema: str) -> None:
         assert len(body) <= bound
 
 
+def test_a_number_of_any_length_is_measured() -> None:
+    """Such as no float holds: nothing is read as one here."""
+    schema = f'{{"type":"object","maximum":{"9" * 320}}}'
+    tool = f'{{"type":"function","function":{{"name":"f","parameters":{schema}}}}}'
+    raw = f'{{"model":"m","messages":{json.dumps(USER)},"tools":[{tool}]}}'.encode()
+    assert sizes_of(openai_chat.parse_request(raw)).input_tokens_max >= len(raw)
+
+
 @pytest.mark.parametrize("place", ["tools", "response_format"])
 def test_numbers_do_not_grow_past_the_bound(place: str) -> None:
     """Twenty thousand times `1e15`, which a renderer writes in eighteen characters."""

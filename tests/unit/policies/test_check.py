@@ -32,7 +32,7 @@ def tried(*rules: str) -> Report:
         (['request.is_stream => target.region == "eu"'], "on, where its `when` holds"),
         (["target.context_tokens_max > 1"], "`r0` keeps every target"),
         ([], "no constraint: every text may go to every target"),
-        (['target.provider != "opnai"'], "has the provider `opnai`; there are openai, own"),
+        (['target.provider != "opnai"'], "has the provider `opnai`: did you mean `openai`?"),
         (['target.region != "usa"'], "`constraints[0].require`: no target that is switched on has"),
         (['target.model in ["m", "gpt"]'], "has the model `gpt`"),
         (['tenant.residency == "EU" => target.region == "us"'], "never `EU`"),

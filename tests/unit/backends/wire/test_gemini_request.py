@@ -218,6 +218,8 @@ def test_media_render_inline_and_by_address() -> None:
                 "https://www.youtube.com/watch?v=abc\n.png",
                 "https://ｙｏｕｔｕｂｅ.com/a.png",
                 "https://www.youtub%65.com/a.png",
+                f"https://{'youtube.' * 20_000}1/a.png",  # longer than a name can be
+                f"https://{'youtube.' * 28}1/a.png",
             )
         ),
     ],

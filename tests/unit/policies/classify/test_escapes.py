@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from policies.classify import Classifier
@@ -19,14 +19,22 @@ VALUES = [
 
 
 def unescape_plainly(text: str) -> str:
-    """The same, one escape after the other."""
+    """The same, one escape after the other. A NUL becomes the next control."""
     simple = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 
     def replace(found: re.Match[str]) -> str:
         code, mark = found.groups()
-        return chr(int(code, 16)) if code else simple.get(mark, mark)
+        return chr(int(code, 16) or 1) if code else simple.get(mark, mark)
 
     return re.sub(r"\\(?:u([0-9A-Fa-f]{4})|(.)|\Z)", replace, text, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("control", ["\\u0000", "\\u0001", "\\u200b"])
+def test_escaped_control_hides_nothing(control: str) -> None:
+    """It shows as nothing, and glues no letter to a backslash."""
+    text = f'{{"to": "jo@exam{control}nple.com", "card": "4111 1111{control} 1111 1111"}}'
+    found = SHARED.scan([Segment("tool", "tool_result", text)]).found
+    assert {"pii.email", "pii.card"} <= found
 
 
 @pytest.mark.parametrize("depth", range(LEVELS_MAX + 1))
@@ -55,6 +63,8 @@ def test_json_is_undone_to_what_was_written(text: str, depth: int) -> None:
 
 
 @given(st.text(alphabet='\\"nux04d/\n é', max_size=30))
+@example(r"\u0000n")
+@example(r"\u\u00000000")
 def test_any_text_is_read(text: str) -> None:
     """Also where it is no JSON: half an escape, one that does not exist, a lone backslash."""
     assert unescape(text) == unescape_plainly(text)
