@@ -52,6 +52,8 @@ class Ending:
     attempts: int = 0
     passed_over: int = 0
     """So many of the kept targets did not fit the budget."""
+    decision_json: str | None = None
+    """The decision as it is recorded, from the first call on: until then it may get ``passed_over``."""
     cost_nanousd: int = 0
     first_chunk_seconds: float | None = None
     dropped: tuple[str, ...] = ()

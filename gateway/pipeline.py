@@ -81,7 +81,7 @@ class Pipeline:
     async def _answer(self, case: Case, reply: Reply, ending: Ending) -> None:
         """Admit, then call: fills ``ending``; what could not be answered is its ``failure``."""
         services = self._services
-        services.metrics.in_flight.inc()
+        services.metrics.in_flight += 1
         hold = Hold(services.settler)
         try:
             refuse_if_nobody(case, ending)
@@ -102,7 +102,7 @@ class Pipeline:
         except Exception as error:  # as in run(): the client gets an answer, the log gets the bug
             ending.state, ending.failure = "failed", log_bug(services.log, case.request_id, error)
         finally:
-            services.metrics.in_flight.dec()
+            services.metrics.in_flight -= 1
             await hold.give_back()
 
     async def _admit(self, case: Case, reply: Reply, ending: Ending, hold: Hold) -> bool:

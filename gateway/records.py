@@ -11,9 +11,14 @@ def request_row(case: Case, ending: Ending, seconds: float, *, is_open: bool = F
     """The one row of a client's request; ``is_open`` as long as it may still call."""
     principal, decision = case.principal, case.decision
     failure = ending.failure
-    record = case.record
-    if ending.passed_over:
-        record = msgspec.structs.replace(record, passed_over=ending.passed_over)
+    text = ending.decision_json
+    if text is None:
+        record = case.record
+        if ending.passed_over:
+            record = msgspec.structs.replace(record, passed_over=ending.passed_over)
+        text = render_decision(record)
+        if is_open:
+            ending.decision_json = text
     return RequestRow(
         request_id=case.request_id,
         organisation_id=principal.organisation_id,
@@ -26,7 +31,7 @@ def request_row(case: Case, ending: Ending, seconds: float, *, is_open: bool = F
         data_class=case.record.facts.data_class,
         labels=tuple(sorted(decision.labels)),
         policy=decision.policy,
-        decision=render_decision(record),
+        decision=text,
         state="open" if is_open else ending.state,
         error=failure.kind if failure is not None else None,
         target=ending.target,

@@ -27,11 +27,12 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One expression. ``mask``: bit i is set where target i satisfies it (about targets alone).
-    ``labels``: the labels it names; None: it looks at all of them."""
+    """One expression. ``is_per_target``: it looks at a target, or at its numbers. ``mask``: bit i is set
+    where target i satisfies it (about targets alone). ``labels``: the labels it names; None: it looks at
+    all of them."""
 
     closure: Closure
-    scopes: Scope
+    is_per_target: bool
     mask: int | None
     labels: frozenset[str] | None
 
@@ -145,7 +146,8 @@ def _part(tree: Tree, values: tuple[Mapping[str, Value], ...]) -> Part:
                 mask |= int(bool(closure(facts))) << at
             except Unevaluable:
                 continue  # what cannot be evaluated strikes
-    return Part(closure, scopes, mask, _labels_of(tree))
+    is_per_target = bool(scopes & (Scope.TARGET | Scope.QUOTE))
+    return Part(closure, is_per_target, mask, _labels_of(tree))
 
 
 def _labels_of(tree: Tree) -> frozenset[str] | None:

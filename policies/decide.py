@@ -8,7 +8,7 @@ keeps it; what cannot be evaluated strikes. The reason for every target kept or 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 
-from policies.cel import Scope, Unevaluable
+from policies.cel import Unevaluable
 from policies.cel.python import Value
 from policies.compile import CompiledPolicy, Constraint, Objective, Part
 from policies.facts import Decision, Facts, Kept, Quote, Struck, TargetFacts
@@ -158,8 +158,7 @@ def _violators(
     worlds = _completions(values, unknown, when, require)
     if worlds is None:
         return list(asked)
-    per_target = Scope.TARGET | Scope.QUOTE
-    if when is None or not when.scopes & per_target:
+    if when is None or not when.is_per_target:
         active = [world for world in worlds if when is None or _holds_or_fails(when, world)]
         if not active:
             return []

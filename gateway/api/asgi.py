@@ -17,21 +17,28 @@ Send = Callable[[Message], Awaitable[None]]
 Scope = MutableMapping[str, Any]  # likewise
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+ANSWER = "moegate.answer"
+"""Where the server leaves, in a request's scope, a way to answer it whole: see :meth:`server.Protocol.answer`."""
+IS_BODY_IN = "moegate.is_body_in"
+"""Where it says, in the same place, that the body is there, so that nobody has to wait for it."""
+
 
 class AsgiBody:
     """A request body over ``receive``."""
 
-    __slots__ = ("_headers", "_receive")
+    __slots__ = ("_receive", "_scope")
 
-    def __init__(self, headers: Sequence[Header], receive: Receive) -> None:
-        self._headers = headers
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._scope = scope
         self._receive = receive
 
     async def read(self, limit: int, seconds: float) -> bytes:
         """See :class:`gateway.arrival.Body`; a declared length over the limit is refused unread."""
-        for name, value in self._headers:
+        for name, value in self._scope["headers"]:
             if name == b"content-length" and value.isdigit() and int(value) > limit:
                 raise _too_large(limit)
+        if IS_BODY_IN in self._scope:
+            return await self._read(limit)
         try:
             async with asyncio.timeout(seconds):
                 return await self._read(limit)
@@ -73,17 +80,21 @@ def _too_large(limit: int) -> Exception:
 
 
 class AsgiReply:
-    """An answer over ``send``."""
+    """An answer over ``send``, or at once where the server can."""
 
-    __slots__ = ("_send", "has_started")
+    __slots__ = ("_scope", "_send", "has_started")
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope = scope
         self._send = send
         self.has_started = False
 
     async def whole(self, status: int, headers: Sequence[Header], body: bytes) -> None:
         """See :class:`gateway.arrival.Reply`."""
         self.has_started = True
+        answer = self._scope.get(ANSWER)
+        if answer is not None and answer(self._scope, status, headers, body):
+            return
         await self._send(
             {
                 "type": "http.response.start",

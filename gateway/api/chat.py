@@ -42,7 +42,7 @@ class ChatCompletions:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         headers = scope["headers"]
-        arrival = Arrival(self._format, headers, AsgiBody(headers, receive))
+        arrival = Arrival(self._format, headers, AsgiBody(scope, receive))
         work = asyncio.current_task()
         is_gone = False
 
@@ -56,7 +56,7 @@ class ChatCompletions:
             scope[HANG_UP] = hang_up
 
         try:
-            await self._pipeline.run(arrival, AsgiReply(send), watch)
+            await self._pipeline.run(arrival, AsgiReply(scope, send), watch)
         except asyncio.CancelledError:
             # Ours: the client is gone and everything is booked. A shutdown cancels from outside.
             if not is_gone:

@@ -180,7 +180,7 @@ class Rest:
         self, request: Request, serve: Callable[[Request, Principal], Awaitable[Response]]
     ) -> Response:
         try:
-            body = AsgiBody(request.headers.raw, request.receive)
+            body = AsgiBody(request.scope, request.receive)
             arrival = Arrival(self._format, request.headers.raw, body)
             token = self._format.read_token(arrival)
             now = self._services.clock.now()

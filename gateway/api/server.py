@@ -10,14 +10,15 @@ the answer, as RFC 9112 (9.3.2) allows; to keep it would mean to stop reading, a
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from gateway.api.asgi import AsgiApp
+from gateway.api.asgi import ANSWER, IS_BODY_IN, AsgiApp, Scope
+from gateway.arrival import Header
 
 GRACE_SECONDS = 30
 KEEP_ALIVE_SECONDS = 75
@@ -32,6 +33,8 @@ STALL_SECONDS = 120.0
 """For a client to take what waits for it: the 48 KiB between the marks of the write buffer, or its last 64."""
 LOOK_SECONDS = 5.0
 """Deadlines are kept to within this."""
+_CONTROLS = bytes({*range(32), 127} - {ord("\t")})
+"""What no header may hold (RFC 9110, 5.5)."""
 
 
 def server_config(app: AsgiApp | str, workers: int = 1) -> uvicorn.Config:
@@ -49,9 +52,19 @@ def server_config(app: AsgiApp | str, workers: int = 1) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
+
+
+def render_head(status: int, headers: Sequence[Header]) -> bytes:
+    """Status line and headers, up to where the body begins. Raises ``ValueError`` for one with a control
+    character, which could end it early."""
+    lines = [STATUS_LINE[status], *[b"%b: %b\r\n" % header for header in headers], b"\r\n"]
+    head = b"".join(lines)
+    controls = len(head) - len(head.translate(None, _CONTROLS))
+    if controls != 2 * len(lines) or head.count(b"\r\n") != len(lines):
+        raise ValueError("a header with a control character")
+    return head
 
 
 class _Nowhere(list[tuple[bytes, bytes]]):
@@ -102,7 +115,6 @@ class Protocol(HttpToolsProtocol):
         """See :class:`asyncio.Protocol`."""
         if self._is_deaf:
             return
-        self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as stop:
@@ -155,19 +167,52 @@ class Protocol(HttpToolsProtocol):
             return
         super().on_headers_complete()
         self.headers = _Nowhere()
+        self.scope[ANSWER] = self.answer  # type: ignore[typeddict-unknown-key]  # as HANG_UP
 
     def on_message_complete(self) -> None:
         """The parser saw the end of a request, or of a head that asks for another protocol."""
         if self._is_upgrade:
             return
         super().on_message_complete()
+        self.scope[IS_BODY_IN] = True  # type: ignore[typeddict-unknown-key]  # as HANG_UP
         # A large body paused it, and nobody may ask for more of it: a hang-up could not be seen.
         self.flow.resume_reading()
 
+    def answer(self, scope: Scope, status: int, headers: Sequence[Header], body: bytes) -> bool:
+        """Write a whole answer at once, which takes a third of what uvicorn does for its two messages.
+
+        False, and nothing was written, where the usual way has to be gone: the client is slow or gone, or the
+        request of ``scope`` is not the one that waits.
+        """
+        cycle = self.cycle
+        if cycle is None or cycle.scope is not scope or cycle.response_started:
+            return False
+        if cycle.disconnected or self.flow.write_paused:
+            return False
+        head = render_head(
+            status,
+            [
+                *self.server_state.default_headers,
+                *headers,
+                (b"content-length", b"%d" % len(body)),
+                *(() if cycle.keep_alive else ((b"connection", b"close"),)),
+            ],
+        )
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        self.transport.writelines((head, body))
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
+        return True
+
     def on_response_complete(self) -> None:
-        """An answer was written, if not yet sent."""
+        """An answer was written, if not yet sent. No timer is armed for the next request: see the deadlines."""
         self._since = self.loop.time()
-        super().on_response_complete()
+        self.server_state.total_requests += 1
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
 
     def pause_writing(self) -> None:
         """More waits for the client than the transport likes."""
@@ -190,7 +235,6 @@ class Protocol(HttpToolsProtocol):
         elif self._is_head or cycle is None or cycle.more_body:
             is_late = now - self._since > HEAD_SECONDS
         else:
-            # uvicorn's own timer closes too, but not for who does not read, or once sent an empty line.
             patience = STALL_SECONDS if self.transport.is_closing() else KEEP_ALIVE_SECONDS
             is_late = now - self._since > patience
         if is_late:

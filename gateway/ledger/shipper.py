@@ -36,6 +36,14 @@ CLOSE_SECONDS = 5.0
 REFUSAL_CLASSES = ("22", "23")
 """SQLSTATE classes (PostgreSQL 18, appendix A): data exception, integrity constraint violation."""
 
+FOREIGN = frozenset(
+    {
+        "request_model", "labels", "policy", "target", "provider", "model", "response_model",
+        "raw_finish_reason", "dropped",
+    }
+)  # fmt: skip
+"""Columns with others' words. The rest are ids and dates of ours, words of closed sets, and JSON."""
+
 Values = tuple[object, ...]
 
 
@@ -191,7 +199,7 @@ class _Insert:
         self._texts = tuple(
             (at, column.type.length)
             for at, column in enumerate(table.columns)
-            if isinstance(column.type, String)
+            if isinstance(column.type, String) and column.name in FOREIGN
         )
 
     def batches(

@@ -5,6 +5,7 @@ name stands in ``docs/metrics.md``. A process shows its own numbers only; where 
 port each says which it is, so that their counters are not taken for one.
 """
 
+from collections import Counter as Tally
 from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -12,7 +13,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-
+FOLD_AT = 256
+"""Requests, or calls, that are noted before the instruments are told."""
 
 LABELS: Mapping[str, str] = {
     "outcome": "`answered`, `cached`, `interrupted` (the client hung up), or the kind of an error",
@@ -25,7 +27,7 @@ LABELS: Mapping[str, str] = {
 
 
 class Metrics:
-    """The instruments, and the children of each label set looked up once."""
+    """The instruments, and what they have still to be told."""
 
     def __init__(self, worker: str = "") -> None:
         """``worker``: the label that tells this process from its siblings; empty: there are none."""
@@ -69,9 +71,11 @@ class Metrics:
             buckets=SECONDS,
             registry=self.registry,
         )
-        self.in_flight = Gauge(
+        self.in_flight = 0
+        self._in_flight = Gauge(
             "moegate_requests_in_flight", "Requests being worked on", registry=self.registry
         )
+        self._in_flight.set_function(lambda: self.in_flight)
         self.healthy = Gauge(
             "moegate_target_healthy",
             "1 if the target takes requests",
@@ -83,38 +87,44 @@ class Metrics:
             "Journalled rows that SQL does not have yet",
             registry=self.registry,
         )
-        self._outcomes: dict[str, Counter] = {}
-        self._targets: dict[tuple[str, str], tuple[Counter, Counter, Counter, Counter]] = {}
+        self._ended: list[tuple[str, float]] = []
+        self._called: list[tuple[str, str, int, int, int]] = []
 
     def count_request(self, outcome: str, seconds: float) -> None:
         """One request ended as ``answered``, ``cached``, ``interrupted`` or with an error's kind."""
-        child = self._outcomes.get(outcome)
-        if child is None:
-            child = self._outcomes[outcome] = self.requests.labels(outcome)
-        child.inc()
-        self.request_seconds.observe(seconds)
+        self._ended.append((outcome, seconds))
+        if len(self._ended) >= FOLD_AT:
+            self._fold()
 
     def count_attempt(
         self, target: str, state: str, input_tokens: int, output_tokens: int, cost_nanousd: int
     ) -> None:
         """One upstream call was settled."""
-        children = self._targets.get((target, state))
-        if children is None:
-            children = (
-                self.attempts.labels(target, state),
-                self.tokens.labels(target, "input"),
-                self.tokens.labels(target, "output"),
-                self.cost.labels(target),
+        self._called.append((target, state, input_tokens, output_tokens, cost_nanousd))
+        if len(self._called) >= FOLD_AT:
+            self._fold()
+
+    def _fold(self) -> None:
+        """Bring what was noted to the instruments: each of their calls takes a lock, and a label set a look-up."""
+        ended, self._ended = self._ended, []
+        called, self._called = self._called, []
+        for outcome, count in Tally(outcome for outcome, _seconds in ended).items():
+            self.requests.labels(outcome).inc(count)
+        for _outcome, seconds in ended:
+            self.request_seconds.observe(seconds)
+        for (target, state), count in Tally(one[:2] for one in called).items():
+            self.attempts.labels(target, state).inc(count)
+        for target in {one[0] for one in called}:
+            _targets, _states, inputs, outputs, costs = zip(
+                *(one for one in called if one[0] == target), strict=True
             )
-            self._targets[target, state] = children
-        calls, inputs, outputs, cost = children
-        calls.inc()
-        inputs.inc(input_tokens)
-        outputs.inc(output_tokens)
-        cost.inc(cost_nanousd)
+            self.tokens.labels(target, "input").inc(sum(inputs))
+            self.tokens.labels(target, "output").inc(sum(outputs))
+            self.cost.labels(target).inc(sum(costs))
 
     def render(self) -> bytes:
         """The exposition text of Prometheus, version 0.0.4."""
+        self._fold()
         return generate_latest(self._shown)
 
 

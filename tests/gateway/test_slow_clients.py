@@ -327,3 +327,36 @@ def test_empty_line_keeps_nothing_open(
         bare.sendall(b"\r\n")
         bare.settimeout(3)
         assert is_ended(bare)
+
+
+def test_idle_connection_is_closed(
+    hurried: tuple[RunningGateway, Upstream], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody keeps a connection for longer than agreed after an answer."""
+    gateway, _outside = hurried
+    monkeypatch.setattr(server, "KEEP_ALIVE_SECONDS", SOON)
+    with closing(connect(gateway)) as bare:
+        bare.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert b" 200 " in read_until(bare, b'{"status":"ok"}')
+        bare.settimeout(3)
+        assert is_ended(bare)
+
+
+@pytest.mark.parametrize("asked", ["connection: close", None])
+def test_last_answer_says_so(hurried: tuple[RunningGateway, Upstream], asked: str | None) -> None:
+    """Whole, with its length, and then the connection ends: for who asks, and for HTTP/1.0."""
+    gateway, _outside = hurried
+    body = b'{"model": "%s", "messages": [{"role": "user", "content": "hi"}]}' % PRICED.encode()
+    request = head(gateway, f"content-length: {len(body)}", *((asked,) if asked else ()))
+    if asked is None:
+        request = request.replace(b"HTTP/1.1", b"HTTP/1.0")
+    with closing(connect(gateway)) as bare:
+        bare.sendall(request + body)
+        said = b""
+        while piece := bare.recv(65536):
+            said += piece
+    top, _, rest = said.partition(b"\r\n\r\n")
+    lines = top.lower().split(b"\r\n")
+    assert lines[0].startswith(b"http/1.1 200 ")
+    assert b"connection: close" in lines
+    assert b"content-length: %d" % len(rest) in lines
