@@ -56,7 +56,7 @@ class ClaudeAdapter:
         """See :class:`backends.adapter.ProviderAdapter`."""
         tool = find_answer_tool(prompt, target.model)
         parser = EventParser(created_at=int(self._now()), answer_tool=tool)
-        return fold_answer(parser.read_answer(body), tuple(parser.dropped))
+        return fold_answer(prompt, parser.read_answer(body), tuple(parser.dropped))
 
     def read_failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         """See :class:`backends.adapter.ProviderAdapter`."""

@@ -49,8 +49,8 @@ class GeminiAdapter:
 
     def read_answer(self, prompt: Prompt, target: Target, body: bytes) -> Answer:
         """See :class:`backends.adapter.ProviderAdapter`."""
-        del prompt, target
-        return fold_answer(parse_answer(body, created_at=int(self._now())))
+        del target
+        return fold_answer(prompt, parse_answer(body, created_at=int(self._now())))
 
     def read_failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         """See :class:`backends.adapter.ProviderAdapter`."""

@@ -235,7 +235,7 @@ class LongtailAdapter:
         created_at = int(self._now())
         if target.provider in OWN_READERS:
             return fold_answer(
-                cohere_chat.read_answer(body, model=target.model, created_at=created_at)
+                prompt, cohere_chat.read_answer(body, model=target.model, created_at=created_at)
             )
         litellm = self._opened()
         blank = litellm.module.ModelResponse()
@@ -255,7 +255,9 @@ class LongtailAdapter:
                     encoding=None,
                     api_key=None,
                 )
-            return fold_answer(read_shape(answer, Start(_make_id(), target.model, created_at)))
+            return fold_answer(
+                prompt, read_shape(answer, Start(_make_id(), target.model, created_at))
+            )
         except WireError:
             raise
         except Exception as error:  # LiteLLM raises whatever its provider's module raises

@@ -16,10 +16,11 @@ from structlog.typing import FilteringBoundLogger
 
 from backends.health import Health
 from backends.transport import Transport
+from backends.wire.clients import CLIENTS
 from gateway.admission import SEED_SECONDS, Admission, MemoryAdmission, SeedDown
 from gateway.alone import alone
 from gateway.api.asgi import AsgiApp, Receive, Scope, Send
-from gateway.api.chat import ChatCompletions
+from gateway.api.endpoint import WireEndpoint
 from gateway.api.rest import build_rest
 from gateway.background import Background
 from gateway.cache import CacheStore, MemoryStore, Sealer
@@ -83,7 +84,7 @@ class Gateway:
         try:
             async with open_gateway(self._settings, self._clock) as runtime:
                 pipeline = Pipeline(runtime.services)
-                self._hot = {"/v1/chat/completions": ChatCompletions(pipeline)}
+                self._hot = {"/v1/chat/completions": WireEndpoint(pipeline, CLIENTS["openai-chat"])}
                 self._rest = build_rest(runtime)
                 await send({"type": "lifespan.startup.complete"})
                 if self._announce is not None:

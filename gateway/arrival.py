@@ -6,39 +6,26 @@ The HTTP server stands behind two small protocols, so that another server, or a 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import parse_qs
 
+from backends.wire.codec import ClientCodec
 from backends.wire.failure import RETRYABLE_BY_CLIENT, Failure
-from backends.wire.prompt import Prompt, WireFormat
+from backends.wire.prompt import Asked
 from gateway.errors import refuse
 
 Header = tuple[bytes, bytes]
 
 
-class ClientFormat(Protocol):
-    """What the pipeline needs of the wire format that a client speaks."""
-
-    name: WireFormat
-
-    def parse_request(self, raw: bytes) -> Prompt:
-        """The client's body as a prompt; raises ``WireError``."""
-        ...
-
-    def render_failure(self, failure: Failure, request_id: str) -> tuple[int, bytes]:
-        """HTTP status and body of a failure in this format."""
-        ...
-
-    def read_token(self, arrival: "Arrival") -> bytes | None:
-        """The API key as clients of this format send it."""
-        ...
-
-
 @dataclass(slots=True)
 class Arrival:
-    """One request before its body was read. ``headers`` are lower-case names in order."""
+    """One request before its body was read. ``headers`` are lower-case names in order; ``asked`` is what the
+    address and the head say of the prompt."""
 
-    format: ClientFormat
+    format: ClientCodec
     headers: Sequence[Header]
     body: "Body"
+    asked: Asked = Asked()
+    query: bytes = b""
 
     def find_header(self, name: bytes) -> bytes | None:
         """The value of header ``name`` (lower case). Raises ``Refused`` if it stands twice: whoever wrote
@@ -67,6 +54,26 @@ class Arrival:
             code="invalid_value",
             param=header,
         )
+
+
+KEY_HEADERS = (b"x-api-key", b"x-goog-api-key")
+"""Where the SDKs of Anthropic and Google put the key."""
+
+
+def read_token(arrival: Arrival) -> bytes | None:
+    """The API key, from wherever an SDK puts it: ``Authorization: Bearer``, ``x-api-key``, ``x-goog-api-key``,
+    ``?key=``; the first of them counts."""
+    value = arrival.find_header(b"authorization")
+    if value is not None and value[:7].lower() == b"bearer ":
+        return value[7:].strip()
+    for name in KEY_HEADERS:
+        value = arrival.find_header(name)
+        if value is not None:
+            return value
+    if arrival.query:
+        keys = parse_qs(arrival.query, max_num_fields=100).get(b"key")
+        return keys[0] if keys else None
+    return None
 
 
 def failure_headers(failure: Failure, request_id: str) -> list[Header]:

@@ -268,16 +268,19 @@ class Attempts:
         if not leg.is_settled:
             await self._settle(leg, "settled", leg.usage(), None)
         if not self._reply.has_started:
-            await self._reply.begin(200, self._headers(leg, b"text/event-stream; charset=utf-8"))
+            await self._reply.begin(200, self._headers(leg, self._stream_type()))
         self._keep(tail)
         await self._reply.end(tail)
         return None
+
+    def _stream_type(self) -> bytes:
+        return self._case.arrival.format.stream_type(self._case.prompt)
 
     async def _send_chunk(self, leg: Leg, out: bytes) -> None:
         if not self._reply.has_started:
             clock = self._services.clock
             self._ending.first_chunk_seconds = clock.monotonic() - self._case.started
-            await self._reply.begin(200, self._headers(leg, b"text/event-stream; charset=utf-8"))
+            await self._reply.begin(200, self._headers(leg, self._stream_type()))
         self._keep(out)
         await self._reply.chunk(out)
 

@@ -86,7 +86,7 @@ def decide_case(
         key = cache_key(
             services.sealer,
             principal.organisation_id,
-            prompt.raw,
+            prompt,
             decision,
             decided.record.facts.data_class,
         )

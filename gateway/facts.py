@@ -11,6 +11,7 @@ from backends.target import Target
 from backends.wire.prompt import (
     Media,
     Message,
+    Opaque,
     Part,
     Prompt,
     Reasoning,
@@ -61,6 +62,9 @@ def segments(prompt: Prompt) -> list[Segment]:
         found.append(Segment("tool", "tool_definition", text))
         if tool.parameters is not None:
             found.append(Segment("tool", "tool_definition", _as_text(tool.parameters)))
+    found.extend(
+        Segment("tool", "tool_definition", _as_text(tool.raw)) for tool in prompt.provider_tools
+    )
     if prompt.output_schema is not None:
         schema = prompt.output_schema
         found.append(Segment("tool", "other", f"{schema.name}\n{schema.description or ''}"))
@@ -71,6 +75,11 @@ def segments(prompt: Prompt) -> list[Segment]:
     found.extend(Segment("user", "other", stop) for stop in prompt.sampling.stop)
     if prompt.sampling.seed is not None:
         found.append(Segment("user", "other", str(prompt.sampling.seed)))
+    found.extend(
+        Segment("user", "other", hint)
+        for hint in (prompt.hints.user, prompt.hints.cache_key)
+        if hint
+    )
     if prompt.unknown:
         found.append(Segment("user", "other", "\n".join(prompt.unknown)))
         found.extend(Segment("user", "other", _as_text(raw)) for raw in prompt.unknown.values())
@@ -97,8 +106,10 @@ def _part_segments(message: Message, part: Part, found: list[Segment]) -> None:
                 _part_segments(message, inner, found)
     elif isinstance(part, Reasoning):
         found.append(Segment(role, "reasoning", part.text))
+    elif isinstance(part, Opaque):
+        found.append(Segment(role, "other", _as_text(part.raw)))
     else:
-        texts = (part.name, part.url, part.media_type, part.detail)
+        texts = (part.name, part.url, part.media_type, part.detail, part.file_id)
         found.append(Segment(role, "name", "\n".join(text for text in texts if text)))
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from backends.wire.failure import Failure, WireError
 from gateway.admission import AdmissionDown, Ask
-from gateway.arrival import Arrival, ClientGone, Reply, failure_headers
+from gateway.arrival import Arrival, ClientGone, Reply, failure_headers, read_token
 from gateway.attempts import Attempts, answer_headers, route_headers
 from gateway.cache import CacheEntry
 from gateway.case import Case, Ending
@@ -45,14 +45,14 @@ class Pipeline:
         started, now = services.clock.monotonic(), services.clock.now()
         request_id = services.ids.make(now)
         try:
-            token = arrival.format.read_token(arrival)
+            token = read_token(arrival)
             principal = await authenticate(services.identity, token, now)
             accept(arrival)
             settings = services.settings
             raw = await arrival.body.read(settings.body_bytes_max, settings.request_timeout_seconds)
             if services.clock.monotonic() - started > SLOW_BODY_SECONDS:
                 principal = await authenticate(services.identity, token, services.clock.now())
-            prompt = arrival.format.parse_request(raw)
+            prompt = arrival.format.parse_request(raw, arrival.asked)
             case = decide_case(services, arrival, principal, prompt, request_id, now, started)
         except (Refused, WireError) as error:
             await self._refuse(arrival, reply, request_id, error.failure, started)
@@ -147,8 +147,11 @@ class Pipeline:
         settings = self._services.settings
         if case.cache_key is None or sum(map(len, chunks)) > settings.cache_entry_bytes_max:
             return
+        prompt = case.prompt
         content_type = (
-            "text/event-stream; charset=utf-8" if case.prompt.is_stream else "application/json"
+            case.arrival.format.stream_type(prompt).decode()
+            if prompt.is_stream
+            else "application/json"
         )
         target = ending.target or ""
         model = case.routing.get_target(target).model

@@ -15,11 +15,12 @@ FinishReason = Literal["stop", "length", "content_filter", "tool_call", "refusal
 
 
 class Start(msgspec.Struct, tag="start"):
-    """The provider began to answer."""
+    """The provider began to answer. ``early_input``: what it said of the input already."""
 
     response_id: str
     response_model: str
     created_at: int
+    early_input: Usage | None = None
 
 
 class TextDelta(msgspec.Struct, tag="text"):
@@ -30,13 +31,15 @@ class TextDelta(msgspec.Struct, tag="text"):
 
 
 class ReasoningDelta(msgspec.Struct, tag="reasoning"):
-    """More visible thinking, or its opaque ``signature``."""
+    """More visible thinking, or its opaque ``signature``, which ends a piece of it. ``id`` is OpenAI's name for
+    the item. A signature without thinking before it stood on the part before (Gemini), or on hidden thinking."""
 
     text: str
     signature: str | None = None
     issuer: str | None = None
     is_redacted: bool = False
     choice: int = 0
+    id: str | None = None
 
 
 class RefusalDelta(msgspec.Struct, tag="refusal"):
@@ -54,6 +57,7 @@ class CallStart(msgspec.Struct, tag="call_start"):
     name: str
     signature: str | None = None
     choice: int = 0
+    issuer: str | None = None
 
 
 class CallDelta(msgspec.Struct, tag="call_delta"):
@@ -65,11 +69,12 @@ class CallDelta(msgspec.Struct, tag="call_delta"):
 
 
 class Finish(msgspec.Struct, tag="finish"):
-    """One choice is done; ``raw`` is the provider's own word."""
+    """One choice is done; ``raw`` is the provider's own word, ``stop_sequence`` the one that was hit."""
 
     reason: FinishReason
     raw: str
     choice: int = 0
+    stop_sequence: str | None = None
 
 
 class End(msgspec.Struct, tag="end"):

@@ -15,18 +15,35 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 WireFormat = Literal["openai-chat", "openai-responses", "anthropic-messages", "gemini"]
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+CacheTtl = Literal["5m", "1h"]
+"""For how long a prompt's beginning, up to the part that says so, is worth keeping."""
+
+
+class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a request says beside its body, in its address and head.
+
+    ``model`` and ``is_stream`` stand in Gemini's address; ``is_array``: its stream is wanted as a JSON array.
+    ``betas`` are Anthropic's ``anthropic-beta``, as they were sent.
+    """
+
+    model: str | None = None
+    is_stream: bool = False
+    is_array: bool = False
+    betas: tuple[str, ...] = ()
 
 
 class Text(msgspec.Struct, frozen=True, tag="text"):
     """Plain text of a message."""
 
     text: str
+    cache_ttl: CacheTtl | None = None
 
 
 class Media(msgspec.Struct, frozen=True, tag="media"):
     """An image, a piece of audio or a document: inline (``data``, base64 text) or by ``url``.
 
-    ``media_type`` is an IANA type such as ``image/png``; ``detail`` is OpenAI's image detail.
+    ``media_type`` is an IANA type such as ``image/png``; ``detail`` is OpenAI's image detail. ``file_id`` names
+    a file that one provider keeps.
     """
 
     kind: Literal["image", "audio", "document"]
@@ -35,15 +52,22 @@ class Media(msgspec.Struct, frozen=True, tag="media"):
     url: str | None = None
     name: str | None = None
     detail: str | None = None
+    file_id: str | None = None
+    cache_ttl: CacheTtl | None = None
 
 
 class ToolCall(msgspec.Struct, frozen=True, tag="tool_call"):
-    """A call that the model made; ``arguments`` is JSON text exactly as it came (may be ``""``)."""
+    """A call that the model made; ``arguments`` is JSON text exactly as it came (may be ``""``).
+
+    ``signature`` is opaque, and only its ``issuer`` may get it back.
+    """
 
     id: str
     name: str
     arguments: str
     signature: str | None = None
+    issuer: str | None = None
+    cache_ttl: CacheTtl | None = None
 
 
 class ToolResult(msgspec.Struct, frozen=True, tag="tool_result"):
@@ -53,15 +77,21 @@ class ToolResult(msgspec.Struct, frozen=True, tag="tool_result"):
     content: tuple["Text | Media", ...]
     name: str | None = None
     is_error: bool = False
+    cache_ttl: CacheTtl | None = None
 
 
 class Reasoning(msgspec.Struct, frozen=True, tag="reasoning"):
-    """Visible thinking and the opaque signature that only its ``issuer`` may get back."""
+    """Visible thinking and the opaque signature that only its ``issuer`` may get back.
+
+    Without text it is a signature that stood on the part before it (Gemini), or on thinking that was not
+    shown. ``id`` is OpenAI's name for the item.
+    """
 
     text: str
     signature: str | None = None
     issuer: str | None = None
     is_redacted: bool = False
+    id: str | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True, tag="refusal"):
@@ -70,7 +100,16 @@ class Refusal(msgspec.Struct, frozen=True, tag="refusal"):
     text: str
 
 
-Part = Text | Media | ToolCall | ToolResult | Reasoning | Refusal
+class Opaque(msgspec.Struct, frozen=True, tag="opaque"):
+    """A part that only the prompt's own format knows (a provider's search, its code, its item references):
+    ``kind`` is that format's word, ``raw`` its JSON. It travels where the formats match and is listed
+    as lost elsewhere."""
+
+    kind: str
+    raw: bytes
+
+
+Part = Text | Media | ToolCall | ToolResult | Reasoning | Refusal | Opaque
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -88,6 +127,16 @@ class Tool(msgspec.Struct, frozen=True):
     description: str | None = None
     parameters: bytes | None = None
     is_strict: bool | None = None
+    cache_ttl: CacheTtl | None = None
+
+
+class ProviderTool(msgspec.Struct, frozen=True):
+    """A tool that the provider itself runs, or that is no function: ``kind`` is its format's word for it
+    (``web_search``), ``raw`` its JSON, ``path`` where it stands (``tools[3]``)."""
+
+    kind: str
+    raw: bytes
+    path: str
 
 
 class ToolChoice(msgspec.Struct, frozen=True):
@@ -118,13 +167,24 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
     frequency_penalty: float | None = None
 
 
+class Hints(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What helps a provider and changes no answer: ``user`` is the end user's id, ``cache_key`` ties requests
+    with a common beginning together, ``cache_ttl`` says for how long that is worth keeping."""
+
+    user: str | None = None
+    cache_key: str | None = None
+    cache_ttl: CacheTtl | None = None
+
+
 class Prompt(msgspec.Struct, frozen=True):
     """One request, independent of the format it came in.
 
     ``raw`` are the client's own bytes. ``unknown`` holds members the codec does not model, as JSON
-    text by name: they pass through where formats match and are scanned like text.
+    text by path, in the format's own names: they pass through where formats match and are scanned like text.
     ``output_tokens_max`` is the cap that the client asked for, ``choices`` is OpenAI's ``n``.
-    ``wants_usage``: the client asked for usage in the stream.
+    ``wants_usage``: the client asked for usage in the stream. ``reasoning_effort`` ``none`` turns thinking
+    off; ``reasoning_tokens_max`` is a budget for it in tokens; ``shows_reasoning``: the client wants (or does
+    not want) to see it.
     """
 
     format: WireFormat
@@ -138,7 +198,12 @@ class Prompt(msgspec.Struct, frozen=True):
     output_tokens_max: int | None = None
     output_schema: OutputSchema | None = None
     reasoning_effort: ReasoningEffort | None = None
+    reasoning_tokens_max: int | None = None
+    shows_reasoning: bool | None = None
+    provider_tools: tuple[ProviderTool, ...] = ()
+    hints: Hints = Hints()
     choices: int = 1
     is_stream: bool = False
     wants_usage: bool = False
+    asked: Asked = Asked()
     unknown: dict[str, bytes] = {}

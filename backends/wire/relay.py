@@ -6,6 +6,7 @@ format's error event, once, and nothing comes after it.
 
 from typing import Protocol
 
+from backends.wire.clients import CLIENTS
 from backends.wire.events import (
     CallDelta,
     CallStart,
@@ -18,7 +19,6 @@ from backends.wire.events import (
     TextDelta,
 )
 from backends.wire.failure import Failure, WireError
-from backends.wire.openai_chat import ChatRenderer, render_answer, render_error_event
 from backends.wire.outcome import Answer, Outcome
 from backends.wire.prompt import Prompt
 from backends.wire.rendering import name_losses
@@ -47,7 +47,7 @@ class TranslatingRelay:
     def __init__(self, parser: EventParser, prompt: Prompt) -> None:
         self.outcome = Outcome()
         self._parser = parser
-        self._renderer = ChatRenderer(includes_usage=prompt.wants_usage)
+        self._renderer = CLIENTS[prompt.format].open_renderer(prompt)
         self._is_over = False
 
     def feed(self, chunk: bytes) -> bytes:
@@ -78,7 +78,7 @@ class TranslatingRelay:
         self.outcome.is_complete = False
         self.outcome.failure = failure
         self._note_dropped()
-        return render_error_event(failure)
+        return self._renderer.fail(failure)
 
     def _take(self, events: list[Event]) -> bytes:
         outcome = self.outcome
@@ -123,11 +123,11 @@ def read_event(outcome: Outcome, event: Event) -> None:
             outcome.usage = usage
 
 
-def fold_answer(events: list[Event], dropped: tuple[str, ...] = ()) -> Answer:
-    """A plain answer from the events of one. Raises ``WireError``."""
+def fold_answer(prompt: Prompt, events: list[Event], dropped: tuple[str, ...] = ()) -> Answer:
+    """A plain answer to ``prompt`` from the events of one. Raises ``WireError``."""
     outcome = Outcome(is_complete=True)
     for event in events:
         read_event(outcome, event)
-    body, lost = render_answer(events)
+    body, lost = CLIENTS[prompt.format].render_answer(prompt, events)
     outcome.dropped = name_losses((*dropped, *lost))
     return Answer(body, outcome)

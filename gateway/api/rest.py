@@ -14,10 +14,10 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from backends.wire import openai_chat
+from backends.wire.clients import CLIENTS
 from backends.wire.failure import Failure
 from gateway.api.asgi import AsgiBody
-from gateway.api.chat import OpenAIChat
-from gateway.arrival import Arrival, failure_headers
+from gateway.arrival import Arrival, failure_headers, read_token
 from gateway.decision_record import parse_decision
 from gateway.errors import Refused, refuse
 from gateway.identity import Principal, authenticate
@@ -59,7 +59,7 @@ class Rest:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._services = runtime.services
-        self._format = OpenAIChat()
+        self._format = CLIENTS["openai-chat"]
         page = (files("gateway.api") / "welcome.html").read_text(encoding="utf-8")
         self._page = page
         self._page_headers = page_headers(page)
@@ -182,7 +182,7 @@ class Rest:
         try:
             body = AsgiBody(request.scope, request.receive)
             arrival = Arrival(self._format, request.headers.raw, body)
-            token = self._format.read_token(arrival)
+            token = read_token(arrival)
             now = self._services.clock.now()
             principal = await authenticate(self._services.identity, token, now)
             return await serve(request, principal)

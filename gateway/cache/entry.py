@@ -15,6 +15,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from backends.wire.prompt import Prompt
 from policies.facts import Decision
 
 NONCE_BYTES = 12
@@ -75,11 +76,14 @@ class Sealer:
 
 
 def cache_key(
-    sealer: Sealer, organisation_id: str, raw: bytes, decision: Decision, data_class: str
+    sealer: Sealer, organisation_id: str, prompt: Prompt, decision: Decision, data_class: str
 ) -> bytes:
-    """Redis key of the answer to ``raw``: in the organisation's slot, 256 bits of HMAC."""
+    """Redis key of the answer to ``prompt``: in the organisation's slot, 256 bits of HMAC over the body and
+    what else the answer depends on."""
     mac = hmac.new(sealer.name_key(organisation_id), digestmod=hashlib.sha256)
-    context = "\x1f".join((decision.policy, data_class, *sorted(decision.labels)))
-    mac.update(len(context).to_bytes(4, "big") + context.encode())
-    mac.update(raw)
+    asked = msgspec.json.encode(prompt.asked).decode()
+    words = (prompt.format, asked, decision.policy, data_class, *sorted(decision.labels))
+    context = "\x1f".join(words).encode()
+    mac.update(len(context).to_bytes(4, "big") + context)
+    mac.update(prompt.raw)
     return b"mg:{%s}:answer|%s" % (organisation_id.encode(), mac.hexdigest().encode())

@@ -21,6 +21,7 @@ from backends.wire.events import (
     TextDelta,
 )
 from backends.wire.failure import Failure, WireError
+from backends.wire.openai_chat.errors import render_error_event
 from backends.wire.usage import Usage
 
 DONE = b"data: [DONE]\n\n"
@@ -89,6 +90,10 @@ class ChatRenderer:
                 return self._end(usage)
             case _:
                 assert_never(event)
+
+    def fail(self, failure: Failure) -> bytes:
+        """See :class:`backends.wire.codec.EventRenderer`."""
+        return render_error_event(failure)
 
     def _reasoning(self, event: ReasoningDelta) -> bytes:
         if event.signature is not None or event.is_redacted:

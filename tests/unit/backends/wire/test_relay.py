@@ -144,7 +144,7 @@ def test_a_failure_from_outside_ends_it() -> None:
 def test_a_plain_answer_is_the_fold_of_its_events() -> None:
     """Same outcome as the stream's, with what was lost on both sides named once."""
     events = [START, *SAID, Finish("tool_call", "tool_use"), End(USAGE)]
-    answer = fold_answer(events, ("citations",))
+    answer = fold_answer(prompt(), events, ("citations",))
     streamed = play(Script(events), 1)[1].outcome
     streamed.early_input = None
     assert answer.outcome == streamed
@@ -160,7 +160,7 @@ def test_names_that_a_host_made_are_safe_in_a_header() -> None:
     script = Script(events)
     script.dropped = {EVIL: None, **{f"content.{at}": None for at in range(1000)}}
     for dropped in (
-        fold_answer(events, tuple(script.dropped)).outcome.dropped,
+        fold_answer(prompt(), events, tuple(script.dropped)).outcome.dropped,
         play(script, 1)[1].outcome.dropped,
     ):
         assert dropped[0] == "content.evil__x-injected__yes"

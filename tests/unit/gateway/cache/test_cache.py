@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from backends.wire.prompt import Asked, Prompt, WireFormat
 from gateway.cache import CacheEntry, MemoryStore, Sealer, cache_key
 from policies.facts import Decision
 
@@ -14,6 +15,8 @@ class Changed:
     """One thing that must change the key."""
 
     raw: bytes = b"{}"
+    format: WireFormat = "openai-chat"
+    asked: Asked = Asked()
     decision: Decision = DECISION
     data_class: str = "internal"
     organisation: str = "a"
@@ -21,25 +24,29 @@ class Changed:
 
 def key_of(change: Changed, master: bytes = b"k") -> bytes:
     """The cache key of a variation."""
+    prompt = Prompt(change.format, change.raw, "m", (), asked=change.asked)
     return cache_key(
-        Sealer(master), change.organisation, change.raw, change.decision, change.data_class
+        Sealer(master), change.organisation, prompt, change.decision, change.data_class
     )
 
 
 def test_key_binds_everything_that_could_change_the_answer() -> None:
-    """Body, policy version, labels, class, organisation and master key each give another key."""
+    """Body, format, address, policy version, labels, class, organisation and master key each give another key."""
     other_policy = Decision("balanced@2", frozenset({"code"}), frozenset(), (), ())
     other_labels = Decision("balanced@1", frozenset(), frozenset(), (), ())
     keys = {
         key_of(Changed()),
         key_of(Changed(raw=b"{ }")),
+        key_of(Changed(format="gemini")),
+        key_of(Changed(asked=Asked(model="other"))),
+        key_of(Changed(asked=Asked(is_stream=True))),
         key_of(Changed(decision=other_policy)),
         key_of(Changed(decision=other_labels)),
         key_of(Changed(data_class="public")),
         key_of(Changed(organisation="b")),
         key_of(Changed(), master=b"other"),
     }
-    assert len(keys) == 7
+    assert len(keys) == 10
     assert key_of(Changed()) == key_of(Changed())
 
 

@@ -1,0 +1,9 @@
+"""The formats that clients may speak, by name."""
+
+from collections.abc import Mapping
+
+from backends.wire.codec import ClientCodec
+from backends.wire.openai_chat.client import ChatClient
+from backends.wire.prompt import WireFormat
+
+CLIENTS: Mapping[WireFormat, ClientCodec] = {codec.name: codec for codec in (ChatClient(),)}
