@@ -26,6 +26,17 @@ class Outbound(msgspec.Struct, frozen=True):
     dropped: tuple[str, ...] = ()
 
 
+class Terms(msgspec.Struct, frozen=True):
+    """What the gateway asks of a request on its way out. ``output_cap``, in tokens, is enforced upstream.
+
+    ``allows_provider_tools``: tools that the provider runs itself, which are billed apart and may carry the
+    prompt on, may travel.
+    """
+
+    output_cap: int | None = None
+    allows_provider_tools: bool = False
+
+
 class ProviderAdapter(Protocol):
     """One way to speak to hosts."""
 
@@ -37,8 +48,8 @@ class ProviderAdapter(Protocol):
         """
         ...
 
-    def prepare(self, prompt: Prompt, target: Target, output_cap: int | None) -> Outbound:
-        """Render ``prompt`` for ``target``; ``output_cap`` is enforced upstream when given.
+    def prepare(self, prompt: Prompt, target: Target, terms: Terms) -> Outbound:
+        """Render ``prompt`` for ``target`` on these terms.
 
         Raises :class:`backends.wire.failure.WireError` if the target cannot take the prompt.
         """

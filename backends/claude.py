@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 
-from backends.adapter import Outbound
+from backends.adapter import Outbound, Terms
 from backends.target import Endpoint, Target
 from backends.wire.anthropic_messages import (
     EventParser,
@@ -34,13 +34,13 @@ class ClaudeAdapter:
             for name, endpoint in endpoints.items()
         }
 
-    def prepare(self, prompt: Prompt, target: Target, output_cap: int | None) -> Outbound:
+    def prepare(self, prompt: Prompt, target: Target, terms: Terms) -> Outbound:
         """See :class:`backends.adapter.ProviderAdapter`."""
         url, headers = self._hosts[target.endpoint]
         rendered = render_request(
             prompt,
             model=target.model,
-            output_cap=output_cap,
+            output_cap=terms.output_cap,
             output_tokens_default=target.output_tokens_max,
         )
         return Outbound(

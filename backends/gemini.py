@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
-from backends.adapter import Outbound
+from backends.adapter import Outbound, Terms
 from backends.target import Endpoint, Target
 from backends.wire.failure import Failure
 from backends.wire.gemini import EventParser, parse_answer, read_error, render_request
@@ -27,13 +27,13 @@ class GeminiAdapter:
             for name, endpoint in endpoints.items()
         }
 
-    def prepare(self, prompt: Prompt, target: Target, output_cap: int | None) -> Outbound:
+    def prepare(self, prompt: Prompt, target: Target, terms: Terms) -> Outbound:
         """See :class:`backends.adapter.ProviderAdapter`."""
         base, headers = self._hosts[target.endpoint]
         rendered = render_request(
             prompt,
             model=target.model,
-            output_cap=output_cap,
+            output_cap=terms.output_cap,
             output_tokens_default=target.output_tokens_max,
         )
         verb = "streamGenerateContent?alt=sse" if prompt.is_stream else "generateContent"

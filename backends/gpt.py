@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from backends.adapter import Outbound
+from backends.adapter import Outbound, Terms
 from backends.pass_through import bearer_headers, pass_through
 from backends.target import Endpoint, Target
 from backends.wire.failure import Failure
@@ -22,10 +22,10 @@ class GptAdapter:
             for name, endpoint in endpoints.items()
         }
 
-    def prepare(self, prompt: Prompt, target: Target, output_cap: int | None) -> Outbound:
+    def prepare(self, prompt: Prompt, target: Target, terms: Terms) -> Outbound:
         """See :class:`backends.adapter.ProviderAdapter`."""
         url, headers = self._hosts[target.endpoint]
-        return pass_through(prompt, target, output_cap, url, headers)
+        return pass_through(prompt, target, terms, url, headers)
 
     def open_stream(self, prompt: Prompt, target: Target) -> StreamRelay:
         """See :class:`backends.adapter.ProviderAdapter`."""

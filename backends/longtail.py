@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import orjson
 
-from backends.adapter import Outbound
+from backends.adapter import Outbound, Terms
 from backends.target import Endpoint, Target
 from backends.wire import cohere_chat
 from backends.wire.events import Start
@@ -206,7 +206,7 @@ class LongtailAdapter:
         """Import LiteLLM; takes seconds, so that it is no affair of the event loop's thread."""
         self._litellm = _open_litellm()
 
-    def prepare(self, prompt: Prompt, target: Target, output_cap: int | None) -> Outbound:
+    def prepare(self, prompt: Prompt, target: Target, terms: Terms) -> Outbound:
         """See :class:`backends.adapter.ProviderAdapter`."""
         if prompt.format != "openai-chat":
             raise invalid_request(f"`{target.name}` cannot be asked in the format {prompt.format}")
@@ -214,7 +214,7 @@ class LongtailAdapter:
         config = litellm.find_config(target)
         with litellm.sealed():
             call = Translation(config, target, self._endpoints[target.endpoint], prompt)
-            return call.render(output_cap)
+            return call.render(terms.output_cap)
 
     def open_stream(self, prompt: Prompt, target: Target) -> StreamRelay:
         """See :class:`backends.adapter.ProviderAdapter`."""

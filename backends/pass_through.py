@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-from backends.adapter import Outbound
+from backends.adapter import Outbound, Terms
 from backends.target import Endpoint, Target
 from backends.wire.failure import invalid_request
 from backends.wire.openai_chat import patch_request
@@ -65,7 +65,7 @@ CAP_NAMES: Mapping[str, str] = {
 def pass_through(
     prompt: Prompt,
     target: Target,
-    output_cap: int | None,
+    terms: Terms,
     url: str,
     headers: tuple[tuple[str, str], ...],
 ) -> Outbound:
@@ -80,7 +80,7 @@ def pass_through(
     body = patch_request(
         prompt,
         model=target.model,
-        output_cap=output_cap,
+        output_cap=terms.output_cap,
         ask_usage=prompt.is_stream,
         strip=strip,
         cap_name=CAP_NAMES.get(target.provider, "max_tokens"),

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from backends.adapter import Outbound, ProviderAdapter
+from backends.adapter import Outbound, ProviderAdapter, Terms
 from backends.pricing import price_usage
 from backends.target import Target
 from backends.transport import PermitBreach, TransportError, Upstream
@@ -38,6 +38,8 @@ MOVES_ON = frozenset(
     {"upstream_failed", "upstream_timeout", "overloaded", "rate_limited", "context_too_long"}
 )
 """Failures after which another target may do better; the others are the client's to mend."""
+OPEN_CLASSES = ("public", "internal")
+"""Data classes whose prompts a provider's own tools may carry on."""
 RETRY_PAUSE_SECONDS = 0.25
 """Before the only target that is left is asked a second time."""
 
@@ -172,17 +174,18 @@ class Attempts:
     def _render(self, adapter: ProviderAdapter, target: Target, turn: Turn) -> Outbound:
         """The bytes for ``target``: at a replica that was not tried and is not set aside, if there is one."""
         case, health = self._case, self._services.health
-        cap = None
+        terms = Terms(allows_provider_tools=case.record.facts.data_class in OPEN_CLASSES)
         if case.principal.budgets:
-            cap = case.sizes.output_tokens_max(target) // case.sizes.choices
-        outbound = adapter.prepare(case.prompt, target, cap)
+            # What a provider's own tools cost has no bound.
+            terms = Terms(case.sizes.output_tokens_max(target) // case.sizes.choices)
+        outbound = adapter.prepare(case.prompt, target, terms)
         replicas = self._replicas(turn.kept)
         if replicas > 1:
             now = self._services.clock.now()
             for _other in range(replicas - 1):
                 if outbound.url not in turn.tried and health.begin(outbound.url, now):
                     break
-                outbound = adapter.prepare(case.prompt, target, cap)
+                outbound = adapter.prepare(case.prompt, target, terms)
         return outbound
 
     async def _run_leg(self, leg: Leg) -> Failure | None:

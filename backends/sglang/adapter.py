@@ -6,7 +6,7 @@ from itertools import cycle
 
 import msgspec
 
-from backends.adapter import Outbound
+from backends.adapter import Outbound, Terms
 from backends.pass_through import bearer_headers, pass_through
 from backends.target import Endpoint, Target
 from backends.wire.failure import Failure
@@ -31,10 +31,10 @@ class SglangAdapter:
             for name, endpoint in endpoints.items()
         }
 
-    def prepare(self, prompt: Prompt, target: Target, output_cap: int | None) -> Outbound:
+    def prepare(self, prompt: Prompt, target: Target, terms: Terms) -> Outbound:
         """See :class:`backends.adapter.ProviderAdapter`."""
         urls, headers = self._hosts[target.endpoint]
-        return pass_through(prompt, target, output_cap, next(urls), headers)
+        return pass_through(prompt, target, terms, next(urls), headers)
 
     def open_stream(self, prompt: Prompt, target: Target) -> StreamRelay:
         """See :class:`backends.adapter.ProviderAdapter`."""

@@ -22,7 +22,10 @@ from backends.wire.failure import Failure, WireError
 from backends.wire.outcome import Answer, Outcome
 from backends.wire.prompt import Prompt
 from backends.wire.rendering import name_losses
+from backends.wire.sse import SseSplitter
 from backends.wire.usage import Usage
+
+CUT = Failure("upstream_failed", "the answer was cut off before its end", may_have_spent=True)
 
 
 class EventParser(Protocol):
@@ -68,8 +71,7 @@ class TranslatingRelay:
         except WireError as error:
             return self.fail(error.failure)
         if not self._is_over:
-            message = "the answer was cut off before its end"
-            out += self.fail(Failure("upstream_failed", message, may_have_spent=True))
+            out += self.fail(CUT)
         return out
 
     def fail(self, failure: Failure) -> bytes:
@@ -104,6 +106,71 @@ class TranslatingRelay:
 
     def _note_dropped(self) -> None:
         self.outcome.dropped = name_losses((*self._parser.dropped, *self._renderer.dropped))
+
+
+class PassRelay:
+    """One streamed answer in the client's own format: its events pass as they came and are read on the way.
+
+    See :class:`backends.wire.outcome.StreamRelay`. A broken event never passes, nor does a provider's error: the
+    client gets ours.
+    """
+
+    def __init__(self, parser: EventParser, prompt: Prompt, event_bytes_max: int) -> None:
+        self.outcome = Outcome()
+        self._parser = parser
+        self._prompt = prompt
+        self._splitter = SseSplitter(event_bytes_max)
+        self._is_over = False
+
+    def feed(self, chunk: bytes) -> bytes:
+        """See :class:`backends.wire.outcome.StreamRelay`."""
+        if self._is_over:
+            return b""
+        return self._pass(self._splitter.feed(chunk))
+
+    def finish(self) -> bytes:
+        """See :class:`backends.wire.outcome.StreamRelay`."""
+        if self._is_over:
+            return b""
+        out = self._pass(self._splitter.finish())
+        if self._is_over:
+            return out
+        try:
+            self._read(self._parser.finish())
+        except WireError as error:
+            return out + self.fail(error.failure)
+        if not self._is_over:
+            out += self.fail(CUT)
+        return out
+
+    def fail(self, failure: Failure) -> bytes:
+        """See :class:`backends.wire.outcome.StreamRelay`."""
+        self._is_over = True
+        self.outcome.is_complete = False
+        self.outcome.failure = failure
+        return CLIENTS[self._prompt.format].open_renderer(self._prompt).fail(failure)
+
+    def _pass(self, events: list[bytes]) -> bytes:
+        passed: list[bytes] = []
+        for event in events:
+            self._read(self._parser.feed(event))
+            if self._parser.failure is not None:
+                passed.append(self.fail(self._parser.failure))
+            else:
+                passed.append(event)
+            if self._is_over:
+                break
+        return passed[0] if len(passed) == 1 else b"".join(passed)
+
+    def _read(self, events: list[Event]) -> None:
+        outcome = self.outcome
+        if outcome.early_input is None:
+            outcome.early_input = self._parser.early_input
+        for event in events:
+            read_event(outcome, event)
+            if isinstance(event, End):
+                self._is_over = True
+                outcome.is_complete = True
 
 
 def read_event(outcome: Outcome, event: Event) -> None:

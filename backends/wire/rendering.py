@@ -1,13 +1,15 @@
 """What every renderer of a target format gives back, and how it accounts for its losses.
 
-Promises: a loss is refused or listed, never silent. Names are OpenAI's member names, in ASCII.
+Promises: a loss is refused or listed, never silent. Names are the client format's member names, in ASCII.
 Does not decide what is lost: each codec does. Next: :mod:`backends.wire.anthropic_messages`.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
+
+from backends.wire.prompt import WireFormat
 
 DROPPED_NAMES_MAX = 32
 """More than this many names end in ``...``: they travel in a response header."""
@@ -60,17 +62,28 @@ class Rendered(msgspec.Struct, frozen=True):
     dropped: tuple[str, ...]
 
 
+WORDS: Mapping[WireFormat, Mapping[str, str]] = {
+    "openai-chat": {},
+    "openai-responses": {},
+    "anthropic-messages": {},
+    "gemini": {},
+}
+"""What a client's format calls what the prompt models, where that is not OpenAI's word."""
+
+
 class Losses:
     """Names of what a rendering leaves out, in the order found, each once."""
 
-    __slots__ = ("_names",)
+    __slots__ = ("_names", "_words")
 
-    def __init__(self) -> None:
+    def __init__(self, format: WireFormat = "openai-chat") -> None:
+        """``format``: the client's."""
         self._names: dict[str, None] = {}
+        self._words = WORDS[format]
 
     def add(self, name: str) -> None:
-        """Note one loss by its OpenAI member name."""
-        self._names[name] = None
+        """Note one loss by its OpenAI member name; it is listed in the client's words."""
+        self._names[self._words.get(name, name)] = None
 
     def add_unknown(self, unknown: dict[str, bytes], carried: frozenset[str]) -> None:
         """Note every unmodelled member except those ``carried`` and those without effect."""

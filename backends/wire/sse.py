@@ -5,11 +5,18 @@ the stream is not dispatched, which the standard says too. Promises: the same ev
 are cut.
 """
 
+import re
+
 import msgspec
 
 from backends.wire.failure import Failure, WireError
 
 BOM = b"\xef\xbb\xbf"
+
+_BORDER = re.compile(rb"(?:\r\n|\n|\r(?=[^\n]))(?:\r\n|\n|\r(?=[^\n]))")
+"""An empty line in any of the three line ends; a CR at the very end waits for its LF."""
+_BORDER_BYTES_MAX = 4
+_ENDED = re.compile(rb"(?:\r\n|\n|\r)(?:\r\n|\n|\r)\Z")
 
 
 class SseEvent(msgspec.Struct):
@@ -73,3 +80,40 @@ class SseReader:
             self._size += len(value) + 1
         elif name == b"event":
             self._name = value.decode("utf-8", "replace")
+
+
+class SseSplitter:
+    """Cuts a stream into its events, each with the empty line that ends it and otherwise as it came."""
+
+    __slots__ = ("_event_bytes_max", "rest")
+
+    def __init__(self, event_bytes_max: int) -> None:
+        self.rest = b""
+        """Of an event that has not ended yet."""
+        self._event_bytes_max = event_bytes_max
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The events that ``chunk`` completes. One that is too long is given as an event that cannot be read,
+        which is the failure that it has to be."""
+        rest = self.rest
+        if not rest and chunk[-2:] == b"\n\n" and chunk[-3:] != b"\n\n\n" and b"\r" not in chunk:
+            if chunk.find(b"\n\n") == len(chunk) - 2:
+                return [chunk]
+            return [event + b"\n\n" for event in chunk[:-2].split(b"\n\n")]
+        data = rest + chunk if rest else chunk
+        events: list[bytes] = []
+        at = 0
+        for border in _BORDER.finditer(data, max(0, len(rest) - _BORDER_BYTES_MAX)):
+            events.append(data[at : border.end()])
+            at = border.end()
+        self.rest = data[at:]
+        if len(self.rest) > self._event_bytes_max:
+            events.append(b"data: an event of more than %d bytes\n\n" % self._event_bytes_max)
+        return events
+
+    def finish(self) -> list[bytes]:
+        """The stream has ended: the last event, if only its empty line is missing."""
+        rest, self.rest = self.rest, b""
+        if not rest.strip():
+            return []
+        return [rest if _ENDED.search(rest) else rest + b"\n\n"]

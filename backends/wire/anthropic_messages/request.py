@@ -46,7 +46,7 @@ def render_request(
         raise invalid_request("claude gives one choice a request", param="n")
     if b"audio" in prompt.unknown.get("modalities", b""):
         raise invalid_request("claude gives no audio", param="modalities")
-    losses = Losses()
+    losses = Losses(prompt.format)
     traits = find_traits(model)
     max_tokens = prompt.output_tokens_max or output_tokens_default
     if output_cap is not None and output_cap < max_tokens:

@@ -38,7 +38,7 @@ def render_request(
         raise invalid_request(f"gemini gives at most {CHOICES_MAX} choices", param="n")
     if b"audio" in prompt.unknown.get("modalities", b""):
         raise invalid_request("audio answers are not translated", param="modalities")
-    losses = Losses()
+    losses = Losses(prompt.format)
     traits = find_traits(model)
     conversation = Conversation(traits, losses)
     for index, message in enumerate(prompt.messages):

@@ -17,6 +17,7 @@ from backends.wire.openai_chat.errors import ErrorBody, describe_stream_error, r
 from backends.wire.openai_chat.usage import RawUsage, normalise_usage
 from backends.wire.outcome import Answer, Outcome
 from backends.wire.prompt import Prompt
+from backends.wire.sse import BOM, SseSplitter
 
 EVENT_BYTES_MAX = 16 * 1024 * 1024
 
@@ -36,12 +37,7 @@ FINISH_REASONS: dict[str, FinishReason] = {
 """OpenAI's reasons and those of compatible hosts (Mistral ``model_length``, Together ``eos``, SGLang
 ``abort``); any other is an ``error``."""
 
-_BORDER = re.compile(rb"(?:\r\n|\n|\r(?=[^\n]))(?:\r\n|\n|\r(?=[^\n]))")
-"""An empty line in any of the three line ends; a CR at the very end waits for its LF."""
-_BORDER_BYTES_MAX = 4
-_ENDED = re.compile(rb"(?:\r\n|\n|\r)(?:\r\n|\n|\r)\Z")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-_BOM = b"\xef\xbb\xbf"
 _NULL_USAGE = b',"usage":null'
 _NOTHING_LIKE_IT = b"\n"
 _PADDING = b'"obfuscation":"'
@@ -91,7 +87,7 @@ class ChatPassRelay:
         self.outcome = Outcome()
         self._hides_usage = not prompt.wants_usage
         self._choices = prompt.choices
-        self._rest = b""
+        self._splitter = SseSplitter(EVENT_BYTES_MAX)
         self._is_over = False
         self._is_first = True
         self._finished: set[int] = set()
@@ -104,17 +100,16 @@ class ChatPassRelay:
         """See :class:`backends.wire.outcome.StreamRelay`."""
         if self._is_over:
             return b""
-        if not self._rest and (out := self._ordinary(chunk)):
+        if not self._splitter.rest and (out := self._ordinary(chunk)):
             return out
-        return self._pass(self._split(chunk))
+        return self._pass(self._splitter.feed(chunk))
 
     def finish(self) -> bytes:
         """See :class:`backends.wire.outcome.StreamRelay`."""
         out = b""
-        rest = self._rest
-        if not self._is_over and rest.strip():
+        if not self._is_over:
             # Some hosts end with a single line end, or none, after ``[DONE]``.
-            out = self._pass([rest if _ENDED.search(rest) else rest + b"\n\n"])
+            out = self._pass(self._splitter.finish())
         if self._is_over:
             return out
         if len(self._finished) >= self._choices:
@@ -151,25 +146,6 @@ class ChatPassRelay:
             passed.append(self.fail(error.failure))
         return passed[0] if len(passed) == 1 else b"".join(passed)
 
-    def _split(self, chunk: bytes) -> list[bytes]:
-        """The events that ``chunk`` completes, each with the empty line that ends it."""
-        rest = self._rest
-        if not rest and chunk[-2:] == b"\n\n" and chunk[-3:] != b"\n\n\n" and b"\r" not in chunk:
-            if chunk.find(b"\n\n") == len(chunk) - 2:
-                return [chunk]
-            return [event + b"\n\n" for event in chunk[:-2].split(b"\n\n")]
-        data = rest + chunk if rest else chunk
-        events: list[bytes] = []
-        at = 0
-        for border in _BORDER.finditer(data, max(0, len(rest) - _BORDER_BYTES_MAX)):
-            events.append(data[at : border.end()])
-            at = border.end()
-        self._rest = data[at:]
-        if len(self._rest) > EVENT_BYTES_MAX:
-            # Read as an event it is none, which is the failure that it has to be.
-            events.append(b"data: an event of more than %d bytes\n\n" % EVENT_BYTES_MAX)
-        return events
-
     def _ordinary(self, event: bytes) -> bytes:
         """What goes to the client of a known event with another delta; nothing for any other event.
 
@@ -202,7 +178,7 @@ class ChatPassRelay:
 
     def _event(self, event: bytes) -> bytes:
         """One whole event: what of it goes to the client. Raises ``WireError`` for an error in it."""
-        name, payload = _payload(event.removeprefix(_BOM) if self._is_first else event)
+        name, payload = _payload(event.removeprefix(BOM) if self._is_first else event)
         self._is_first = False
         if payload is None:
             return event

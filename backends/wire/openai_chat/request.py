@@ -5,14 +5,13 @@ roles and broken media are refused; members that are not modelled are kept by th
 travels is also looked at. The client's own bytes are kept for pass-through.
 """
 
-import binascii
 import re
 from collections.abc import Mapping, Sequence
 from typing import cast, get_args
 
 import msgspec
 
-from backends.wire.failure import WireError, invalid_request
+from backends.wire.failure import invalid_request
 from backends.wire.json_scan import read_object
 from backends.wire.openai_chat.shapes import (
     AudioPart,
@@ -47,6 +46,14 @@ from backends.wire.prompt import (
     ToolChoice,
     ToolResult,
 )
+from backends.wire.reading import (
+    Allowed,
+    check_base64,
+    check_range,
+    explain_invalid,
+    parse_data_url,
+    too_many,
+)
 
 MESSAGES_MAX = 4096
 TOOLS_MAX = 1024
@@ -77,9 +84,7 @@ _ONLY_OF: Mapping[str, Role] = {
 }  # fmt: skip
 """Members that one role has; many clients send them with every message, empty."""
 
-_WORDS = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false",
-          "array": "a list", "object": "an object", "null": "null"}  # fmt: skip
-_ALLOWED = tuple(
+_ALLOWED: Allowed = tuple(
     (re.compile(path), ", ".join(f"`{word}`" for word in words))
     for path, words in (
         (r"messages\[\d+\]\.role", get_args(Role)),
@@ -94,11 +99,6 @@ _ALLOWED = tuple(
     )
 )
 """What may stand at a path, for the message."""
-
-_DATA_URL = re.compile(
-    r"data:([\w.+-]+/[\w.+-]+)?(?:;charset=(?:utf-8|us-ascii))?(;base64)?,", re.IGNORECASE
-)
-"""No parameter but the usual charset: nobody would look at what else stands there."""
 
 
 def parse_request(raw: bytes) -> Prompt:
@@ -117,7 +117,7 @@ def parse_request(raw: bytes) -> Prompt:
             else msgspec.convert(tree, SaidRequest)
         )
     except msgspec.ValidationError as error:
-        raise _explain(error) from error
+        raise explain_invalid(error, _ALLOWED) from error
     except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError) as error:
         raise invalid_request(f"the body cannot be read as JSON: {error}") from error
     _check(said)
@@ -141,33 +141,6 @@ def parse_request(raw: bytes) -> Prompt:
     )
 
 
-def _explain(error: msgspec.ValidationError) -> WireError:
-    """msgspec's words as ours: what was expected, where."""
-    message, _, where = str(error).partition(" - at `$")
-    param = where.rstrip("`").lstrip(".") or None
-    if match := re.fullmatch(r"Object missing required field `(\w+)`", message):
-        param = f"{param}.{match[1]}" if param else match[1]
-        return invalid_request(
-            f"`{param}` is missing", param=param, code="missing_required_parameter"
-        )
-    if match := re.fullmatch(r"Expected `(.+)`, got `(\w+)`", message):
-        expected = " or ".join(_WORDS.get(word.strip(), word) for word in match[1].split(" | "))
-        # A whole number beyond 64 bits is a float to one of msgspec's readers and an int to the other.
-        got = "a number" if match[2] in ("int", "float") else _WORDS.get(match[2], match[2])
-        return invalid_request(
-            f"`{param or 'the body'}` must be {expected}, not {got}",
-            param=param,
-            code="invalid_type",
-        )
-    if match := re.fullmatch(r"Invalid (?:enum )?value '?(.*?)'?", message, re.DOTALL):
-        said = f"`{' '.join(match[1].split())[:100]}` is no value for `{param}`"
-        allowed = next((one for at, one in _ALLOWED if at.fullmatch(param or "")), None)
-        if allowed is not None:
-            said += f"; it is one of {allowed}"
-        return invalid_request(said, param=param, code="invalid_value")
-    return invalid_request(f"{message[:1].lower()}{message[1:]}", param=param)
-
-
 def _check(said: SaidRequest) -> None:
     """What types do not say."""
     if not said.model:
@@ -176,16 +149,16 @@ def _check(said: SaidRequest) -> None:
         message = "`messages` must not be empty"
         raise invalid_request(message, param="messages", code="empty_array")
     if isinstance(said.stop, list) and len(said.stop) > STOPS_MAX:
-        raise _too_many("stop", STOPS_MAX)
-    _check_range("max_tokens", said.max_tokens, 1, TOKENS_MAX)
-    _check_range("max_completion_tokens", said.max_completion_tokens, 1, TOKENS_MAX)
-    _check_range("n", said.n, 1, CHOICES_MAX)
-    _check_range("temperature", said.temperature, 0, 2)
-    _check_range("top_p", said.top_p, 0, 1)
+        raise too_many("stop", STOPS_MAX)
+    check_range("max_tokens", said.max_tokens, 1, TOKENS_MAX)
+    check_range("max_completion_tokens", said.max_completion_tokens, 1, TOKENS_MAX)
+    check_range("n", said.n, 1, CHOICES_MAX)
+    check_range("temperature", said.temperature, 0, 2)
+    check_range("top_p", said.top_p, 0, 1)
     # SGLang and vLLM take -1 for every token.
-    _check_range("top_k", said.top_k, -1, TOKENS_MAX)
-    _check_range("presence_penalty", said.presence_penalty, -2, 2)
-    _check_range("frequency_penalty", said.frequency_penalty, -2, 2)
+    check_range("top_k", said.top_k, -1, TOKENS_MAX)
+    check_range("presence_penalty", said.presence_penalty, -2, 2)
+    check_range("frequency_penalty", said.frequency_penalty, -2, 2)
 
 
 def _refuse_crowds(tree: Mapping[str, object]) -> None:
@@ -194,12 +167,12 @@ def _refuse_crowds(tree: Mapping[str, object]) -> None:
         raise invalid_request(f"the body may hold at most {MEMBERS_MAX} members")
     tools, messages = tree.get("tools"), tree.get("messages")
     if isinstance(tools, list) and len(cast("list[object]", tools)) > TOOLS_MAX:
-        raise _too_many("tools", TOOLS_MAX)
+        raise too_many("tools", TOOLS_MAX)
     if not isinstance(messages, list):
         return
     said = cast("list[object]", messages)
     if len(said) > MESSAGES_MAX:
-        raise _too_many("messages", MESSAGES_MAX)
+        raise too_many("messages", MESSAGES_MAX)
     parts = 0
     for message in said:
         if isinstance(message, dict):
@@ -210,21 +183,6 @@ def _refuse_crowds(tree: Mapping[str, object]) -> None:
     if parts > PARTS_MAX:
         words = f"`messages` may hold at most {PARTS_MAX} parts and tool calls"
         raise invalid_request(words, param="messages", code="array_above_max_length")
-
-
-def _too_many(name: str, count: int) -> WireError:
-    message = f"`{name}` may hold at most {count} entries"
-    return invalid_request(message, param=name, code="array_above_max_length")
-
-
-def _check_range(name: str, value: float | None, low: int, high: int) -> None:
-    if value is None or low <= value <= high:
-        return
-    kind = "integer" if isinstance(value, int) else "decimal"
-    side = "below_min" if value < low else "above_max"
-    raise invalid_request(
-        f"`{name}` must lie between {low} and {high}", param=name, code=f"{kind}_{side}_value"
-    )
 
 
 def _messages(said: Sequence[SaidMessage]) -> tuple[Message, ...]:
@@ -309,7 +267,7 @@ def _part(part: ContentPart, at: int, number: int) -> Text | Media | Refusal:
         case ImagePart():
             return _image(part.image_url, f"{path}.image_url.url")
         case AudioPart():
-            _check_base64(part.input_audio.data, f"{path}.input_audio.data")
+            check_base64(part.input_audio.data, f"{path}.input_audio.data")
             kind = {"wav": "audio/wav", "mp3": "audio/mpeg"}.get(part.input_audio.format)
             if kind is None:
                 message = f"`{part.input_audio.format[:40]}` is no audio format; send wav or mp3"
@@ -322,7 +280,7 @@ def _part(part: ContentPart, at: int, number: int) -> Text | Media | Refusal:
 def _image(image: ImageUrl, path: str) -> Media:
     url = image.url
     if url[:5].lower() == "data:":
-        kind, data = _data_url(url, path)
+        kind, data = parse_data_url(url, path)
         if not kind.startswith("image/"):
             raise invalid_request(f"`{kind}` is no image", param=path, code="invalid_image")
         return Media("image", kind, data, detail=image.detail)
@@ -339,32 +297,11 @@ def _file(file: FileBody, path: str) -> Media:
     if not file.file_data:
         raise invalid_request(f"`{path}.file_data` is missing", param=f"{path}.file_data")
     if file.file_data[:5].lower() == "data:":
-        kind, data = _data_url(file.file_data, f"{path}.file_data")
+        kind, data = parse_data_url(file.file_data, f"{path}.file_data")
     else:
         kind, data = "application/pdf", file.file_data
-        _check_base64(data, f"{path}.file_data")
+        check_base64(data, f"{path}.file_data")
     return Media("document", kind, data, name=file.filename)
-
-
-def _data_url(url: str, path: str) -> tuple[str, str]:
-    match = _DATA_URL.match(url)
-    if match is None or match[2] is None:
-        message = "a `data:` URL is a type, base64 and nothing else: `data:image/png;base64,…`"
-        raise invalid_request(message, param=path, code="invalid_image")
-    data = url[match.end() :]
-    _check_base64(data, path)
-    return (match[1] or "application/octet-stream").lower(), data
-
-
-def _check_base64(data: str, path: str) -> None:
-    try:
-        is_empty = not binascii.a2b_base64(data, strict_mode=True)
-    except (binascii.Error, ValueError) as error:
-        raise invalid_request(
-            f"`{path}` is not base64", param=path, code="invalid_base64"
-        ) from error
-    if is_empty:
-        raise invalid_request(f"`{path}` holds no data", param=path, code="invalid_base64")
 
 
 def _tool(tool: SaidTool) -> Tool:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.adapter import Outbound, ProviderAdapter
+from backends.adapter import Outbound, ProviderAdapter, Terms
 from backends.adapters import build_adapters
 from backends.target import Adapter, Endpoint, Secret, Target
 from backends.transport import is_under
@@ -60,7 +60,7 @@ def prepare(
     messages = [{"role": "user", "content": "hi"}]
     body = {"model": "auto", "messages": messages, **more, **(said or {})}
     prompt = parse_request(json.dumps(body).encode())
-    return adapter_of(provider).prepare(prompt, make_target(provider, model), cap)
+    return adapter_of(provider).prepare(prompt, make_target(provider, model), Terms(cap))
 
 
 def test_every_kind_of_adapter_is_there() -> None:
@@ -115,7 +115,7 @@ def test_replicas_take_turns() -> None:
     """Each worker of a cluster gets its share."""
     adapter, target = adapter_of("sglang"), make_target("sglang")
     prompt = parse_request(b'{"model":"auto","messages":[{"role":"user","content":"hi"}]}')
-    urls = [adapter.prepare(prompt, target, None).url for _ in range(6)]
+    urls = [adapter.prepare(prompt, target, Terms()).url for _ in range(6)]
     assert urls == [f"{base}/v1/chat/completions" for base in REPLICAS] * 2
 
 
@@ -201,7 +201,7 @@ def test_pass_through_takes_its_own_format_only() -> None:
     prompt = Prompt(format="gemini", raw=b"{}", request_model="m", messages=())
     for provider in ("openai", "sglang"):
         with pytest.raises(WireError, match="cannot be asked in the format gemini"):
-            adapter_of(provider).prepare(prompt, make_target(provider), None)
+            adapter_of(provider).prepare(prompt, make_target(provider), Terms())
 
 
 def test_cluster_controls_of_a_client_stay_outside() -> None:
@@ -214,7 +214,7 @@ def test_cluster_controls_of_a_client_stay_outside() -> None:
     }  # fmt: skip
     prompt = parse_request(json.dumps(said).encode())
     at_home = msgspec.structs.replace(make_target("sglang"), boundary="self_hosted")
-    outbound = adapter_of("sglang").prepare(prompt, at_home, None)
+    outbound = adapter_of("sglang").prepare(prompt, at_home, Terms())
     assert set(outbound.dropped) == set(controls)
     sent = json.loads(outbound.body)
     assert (sent["top_k"], sent["min_p"]) == (3, 0.1)
@@ -242,7 +242,7 @@ def test_template_of_a_worker_takes_switches_only(options: object, is_kept: bool
     said = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "chat_template_kwargs": options}  # fmt: skip
     prompt = parse_request(json.dumps(said).encode())
     at_home = msgspec.structs.replace(make_target("sglang"), boundary="self_hosted")
-    outbound = adapter_of("sglang").prepare(prompt, at_home, None)
+    outbound = adapter_of("sglang").prepare(prompt, at_home, Terms())
     assert ("chat_template_kwargs" in json.loads(outbound.body)) == is_kept
     assert outbound.dropped == (() if is_kept else ("chat_template_kwargs",))
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from backends.adapter import Terms
 from backends.longtail import LongtailAdapter, ProviderConfig, Translation
 from backends.target import Endpoint, Secret, Target
 from backends.wire.failure import WireError
@@ -123,7 +124,7 @@ def test_cohere_request(adapter: LongtailAdapter) -> None:
         tools=[TOOL], tool_choice="required", max_completion_tokens=50, temperature=0.5, stop="END",
         top_k=7, seed=3, user="u", store=False,
     )  # fmt: skip
-    sent = adapter.prepare(prompt, make_target("cohere", "command-a-03-2025"), None)
+    sent = adapter.prepare(prompt, make_target("cohere", "command-a-03-2025"), Terms())
     assert sent.url == "https://api.cohere.test/v2/chat"
     assert dict(sent.headers)["authorization"] == f"Bearer {KEY}"
     assert KEY.encode() not in sent.body
@@ -138,14 +139,14 @@ def test_cohere_request(adapter: LongtailAdapter) -> None:
 def test_developer_is_system_elsewhere(adapter: LongtailAdapter) -> None:
     """OpenAI's own word for the system role is understood by nobody else."""
     raw = json.dumps({"model": "auto", "messages": [{"role": "developer", "content": "be brief"}]})
-    sent = adapter.prepare(parse_request(raw.encode()), make_target("cohere"), None)
+    sent = adapter.prepare(parse_request(raw.encode()), make_target("cohere"), Terms())
     assert json.loads(sent.body)["messages"][0]["role"] == "system"
 
 
 def test_enforced_cap_replaces_the_clients(adapter: LongtailAdapter) -> None:
     """A budget's cap is what travels, whatever name the provider has for it."""
     for provider in ("cohere", "mistral", "databricks"):
-        sent = adapter.prepare(ask(max_completion_tokens=9000), make_target(provider), 123)
+        sent = adapter.prepare(ask(max_completion_tokens=9000), make_target(provider), Terms(123))
         assert json.loads(sent.body)["max_tokens"] == 123
         assert b"9000" not in sent.body
 
@@ -154,7 +155,7 @@ def test_losses_are_listed(adapter: LongtailAdapter) -> None:
     """What LiteLLM does not know, and what it calls supported and then leaves out, is named."""
     named = {"type": "function", "function": {"name": "get_weather"}}
     prompt = ask(tools=[TOOL], tool_choice=named, logit_bias={"1": 2}, own_member=1, n=1)
-    sent = adapter.prepare(prompt, make_target("cohere"), None)
+    sent = adapter.prepare(prompt, make_target("cohere"), Terms())
     assert set(sent.dropped) == {"tool_choice", "logit_bias", "unknown.own_member"}
     assert b"own_member" not in sent.body
 
@@ -163,7 +164,7 @@ def test_sdk_parameters_do_not_come_from_the_wire(adapter: LongtailAdapter) -> N
     """A client cannot set headers, addresses or keys through members that LiteLLM obeys in process."""
     prompt = ask(extra_headers={"x-a": "b"}, api_base="http://evil.test", api_key="k2")
     for provider in ("cohere", "mistral", "dashscope"):
-        sent = adapter.prepare(prompt, make_target(provider), None)
+        sent = adapter.prepare(prompt, make_target(provider), Terms())
         assert sent.url.startswith(ENDPOINTS[provider].base_urls[0])
         assert dict(sent.headers)["authorization"] == f"Bearer {KEY}"
         for word in (b"evil", b"x-a", b"k2"):
@@ -215,13 +216,13 @@ def test_cap_that_would_get_lost_is_refused(adapter: LongtailAdapter) -> None:
 def test_unknown_provider_is_refused(adapter: LongtailAdapter) -> None:
     """LiteLLM has no transforms for it."""
     with pytest.raises(WireError, match="cannot be reached through the long tail"):
-        adapter.prepare(ask(), make_target("none"), None)
+        adapter.prepare(ask(), make_target("none"), Terms())
 
 
 def test_provider_that_calls_out_for_a_token_is_refused(adapter: LongtailAdapter) -> None:
     """LiteLLM's watsonx fetches a token by itself: sealed off, the request fails before it leaves."""
     with pytest.raises(WireError, match="call out by itself"):
-        adapter.prepare(ask(), make_target("watsonx"), None)
+        adapter.prepare(ask(), make_target("watsonx"), Terms())
 
 
 def test_provider_without_stream_reader_is_refused_before_it_costs(
@@ -229,7 +230,7 @@ def test_provider_without_stream_reader_is_refused_before_it_costs(
 ) -> None:
     """A stream that nobody here could read is not asked for."""
     with pytest.raises(WireError) as caught:
-        adapter.prepare(ask(stream=True), make_target("nlp_cloud"), None)
+        adapter.prepare(ask(stream=True), make_target("nlp_cloud"), Terms())
     assert caught.value.failure.param == "stream"
 
 
@@ -370,7 +371,7 @@ USAGE = {"prompt_tokens": 12, "completion_tokens": 4, "total_tokens": 16,
 def test_relatives_of_openai(adapter: LongtailAdapter, provider: str) -> None:
     """Text, calls, usage, plain and streamed, of providers whose wire is near OpenAI's."""
     target = make_target(provider)
-    sent = adapter.prepare(ask(max_tokens=5), target, None)
+    sent = adapter.prepare(ask(max_tokens=5), target, Terms())
     assert sent.url == f"{ENDPOINTS[provider].base_urls[0]}/chat/completions"
     call = {"id": "c9", "type": "function", "index": 0,
             "function": {"name": "get_weather", "arguments": "{}"}}  # fmt: skip
@@ -457,7 +458,7 @@ async def test_loading_does_not_block_the_loop(monkeypatch: pytest.MonkeyPatch) 
 
     slow = Slow(ENDPOINTS)
     with pytest.raises(WireError) as caught:
-        slow.prepare(ask(), make_target("cohere"), None)
+        slow.prepare(ask(), make_target("cohere"), Terms())
     assert caught.value.failure.kind == "overloaded"
     load = slow.load
     assert load is not None
@@ -475,7 +476,7 @@ async def test_loading_does_not_block_the_loop(monkeypatch: pytest.MonkeyPatch) 
     assert len(threads) == 1
     assert threads[0] != threading.get_ident()
     assert slow.load is None
-    assert slow.prepare(ask(), make_target("cohere"), None).url
+    assert slow.prepare(ask(), make_target("cohere"), Terms()).url
 
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:
@@ -503,6 +504,7 @@ folder = tempfile.mkdtemp()
 os.chdir(folder)
 open(".env", "w").write("STRAY=1")
 import backends.longtail as longtail
+from backends.adapter import Terms
 from backends.target import Endpoint, Secret, Target
 from backends.wire.openai_chat import parse_request
 adapter = longtail.LongtailAdapter({"cohere": Endpoint("cohere", ("https://api.cohere.com",), Secret("k"))})
@@ -514,7 +516,7 @@ target = Target(name="cohere/c", provider="cohere", adapter="longtail", format="
 image = {"type": "image_url", "image_url": {"url": "http://169.254.169.254/latest/meta-data"}}
 for content in ("hi", [{"type": "text", "text": "look"}, image]):
     raw = json.dumps({"model": "a", "messages": [{"role": "user", "content": content}], "stream": True})
-    adapter.prepare(parse_request(raw.encode()), target, 5)
+    adapter.prepare(parse_request(raw.encode()), target, Terms(5))
     adapter.open_stream(parse_request(raw.encode()), target)
 print(json.dumps([calls, os.environ["LITELLM_LOCAL_MODEL_COST_MAP"], os.environ.get("STRAY")]))
 """
