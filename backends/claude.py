@@ -6,16 +6,21 @@ from collections.abc import Callable, Mapping
 from backends.adapter import Outbound, Terms
 from backends.target import Endpoint, Target
 from backends.wire.anthropic_messages import (
+    EVENT_BYTES_MAX,
     EventParser,
+    choose_betas,
     find_answer_tool,
+    patch_request,
     read_error,
     render_request,
 )
 from backends.wire.failure import Failure
 from backends.wire.outcome import Answer, StreamRelay
-from backends.wire.prompt import Prompt
-from backends.wire.relay import TranslatingRelay, fold_answer
+from backends.wire.prompt import Prompt, WireFormat
+from backends.wire.relay import PassRelay, TranslatingRelay, fold_answer, pass_answer
+from backends.wire.rendering import name_losses
 
+OWN: WireFormat = "anthropic-messages"
 VERSION = "2023-06-01"
 """The one version of the API that its SDKs send."""
 
@@ -37,6 +42,8 @@ class ClaudeAdapter:
     def prepare(self, prompt: Prompt, target: Target, terms: Terms) -> Outbound:
         """See :class:`backends.adapter.ProviderAdapter`."""
         url, headers = self._hosts[target.endpoint]
+        if prompt.format == OWN:
+            return _pass(prompt, target, terms, url, headers)
         rendered = render_request(
             prompt,
             model=target.model,
@@ -49,11 +56,15 @@ class ClaudeAdapter:
 
     def open_stream(self, prompt: Prompt, target: Target) -> StreamRelay:
         """See :class:`backends.adapter.ProviderAdapter`."""
+        if prompt.format == OWN:
+            return PassRelay(EventParser(), prompt, EVENT_BYTES_MAX)
         tool = find_answer_tool(prompt, target.model)
         return TranslatingRelay(EventParser(created_at=int(self._now()), answer_tool=tool), prompt)
 
     def read_answer(self, prompt: Prompt, target: Target, body: bytes) -> Answer:
         """See :class:`backends.adapter.ProviderAdapter`."""
+        if prompt.format == OWN:
+            return pass_answer(body, EventParser().read_answer(body))
         tool = find_answer_tool(prompt, target.model)
         parser = EventParser(created_at=int(self._now()), answer_tool=tool)
         return fold_answer(prompt, parser.read_answer(body), tuple(parser.dropped))
@@ -61,6 +72,23 @@ class ClaudeAdapter:
     def read_failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         """See :class:`backends.adapter.ProviderAdapter`."""
         return read_error(status, headers, body)
+
+
+def _pass(
+    prompt: Prompt, target: Target, terms: Terms, url: str, headers: tuple[tuple[str, str], ...]
+) -> Outbound:
+    """The client's own bytes, with the betas that may travel."""
+    body, tools = patch_request(
+        prompt,
+        model=target.model,
+        output_cap=terms.output_cap,
+        allows_provider_tools=terms.allows_provider_tools,
+    )
+    betas, lost = choose_betas(prompt.asked.betas)
+    if betas:
+        headers = (*headers, ("anthropic-beta", ",".join(betas)))
+    dropped = name_losses((*tools, *lost))
+    return Outbound(target.name, url, headers, body, prompt.is_stream, dropped)
 
 
 def _headers(endpoint: Endpoint) -> tuple[tuple[str, str], ...]:

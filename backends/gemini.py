@@ -8,9 +8,14 @@ from backends.adapter import Outbound, Terms
 from backends.target import Endpoint, Target
 from backends.wire.failure import Failure
 from backends.wire.gemini import EventParser, parse_answer, read_error, render_request
+from backends.wire.gemini.passing import open_pass_relay, pass_answer
+from backends.wire.gemini.patch import patch_request
 from backends.wire.outcome import Answer, StreamRelay
 from backends.wire.prompt import Prompt
 from backends.wire.relay import TranslatingRelay, fold_answer
+
+FORMAT = "gemini"
+"""Clients of this format get and give their own bytes."""
 
 
 class GeminiAdapter:
@@ -30,26 +35,37 @@ class GeminiAdapter:
     def prepare(self, prompt: Prompt, target: Target, terms: Terms) -> Outbound:
         """See :class:`backends.adapter.ProviderAdapter`."""
         base, headers = self._hosts[target.endpoint]
-        rendered = render_request(
-            prompt,
-            model=target.model,
-            output_cap=terms.output_cap,
-            output_tokens_default=target.output_tokens_max,
-        )
+        if prompt.format == FORMAT:
+            body, dropped = patch_request(
+                prompt,
+                model=target.model,
+                output_cap=terms.output_cap,
+                allows_provider_tools=terms.allows_provider_tools,
+            )
+        else:
+            rendered = render_request(
+                prompt,
+                model=target.model,
+                output_cap=terms.output_cap,
+                output_tokens_default=target.output_tokens_max,
+            )
+            body, dropped = rendered.body, rendered.dropped
         verb = "streamGenerateContent?alt=sse" if prompt.is_stream else "generateContent"
         url = f"{base}{quote(target.model, safe='')}:{verb}"
-        return Outbound(
-            target.name, url, headers, rendered.body, prompt.is_stream, rendered.dropped
-        )
+        return Outbound(target.name, url, headers, body, prompt.is_stream, dropped)
 
     def open_stream(self, prompt: Prompt, target: Target) -> StreamRelay:
         """See :class:`backends.adapter.ProviderAdapter`."""
         del target
+        if prompt.format == FORMAT:
+            return open_pass_relay(prompt, created_at=int(self._now()))
         return TranslatingRelay(EventParser(created_at=int(self._now())), prompt)
 
     def read_answer(self, prompt: Prompt, target: Target, body: bytes) -> Answer:
         """See :class:`backends.adapter.ProviderAdapter`."""
         del target
+        if prompt.format == FORMAT:
+            return pass_answer(body)
         return fold_answer(prompt, parse_answer(body, created_at=int(self._now())))
 
     def read_failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:

@@ -1,12 +1,17 @@
-"""OpenAI and every host that speaks its chat format: the client's bytes pass through, patched."""
+"""OpenAI and every host that speaks its chat format: a chat client's bytes pass, patched; others are rendered."""
 
 from collections.abc import Mapping
 
 from backends.adapter import Outbound, Terms
-from backends.pass_through import bearer_headers, pass_through
+from backends.pass_through import (
+    bearer_headers,
+    open_chat_stream,
+    prepare_chat,
+    read_chat_answer,
+)
 from backends.target import Endpoint, Target
 from backends.wire.failure import Failure
-from backends.wire.openai_chat import ChatPassRelay, read_answer, read_error
+from backends.wire.openai_chat import read_error
 from backends.wire.outcome import Answer, StreamRelay
 from backends.wire.prompt import Prompt
 
@@ -25,17 +30,17 @@ class GptAdapter:
     def prepare(self, prompt: Prompt, target: Target, terms: Terms) -> Outbound:
         """See :class:`backends.adapter.ProviderAdapter`."""
         url, headers = self._hosts[target.endpoint]
-        return pass_through(prompt, target, terms, url, headers)
+        return prepare_chat(prompt, target, terms, url, headers)
 
     def open_stream(self, prompt: Prompt, target: Target) -> StreamRelay:
         """See :class:`backends.adapter.ProviderAdapter`."""
         del target
-        return ChatPassRelay(prompt)
+        return open_chat_stream(prompt)
 
     def read_answer(self, prompt: Prompt, target: Target, body: bytes) -> Answer:
         """See :class:`backends.adapter.ProviderAdapter`."""
         del target
-        return read_answer(prompt, body)
+        return read_chat_answer(prompt, body)
 
     def read_failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         """See :class:`backends.adapter.ProviderAdapter`."""

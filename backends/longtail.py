@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, cast
 
+import msgspec
 import orjson
 
 from backends.adapter import Outbound, Terms
@@ -29,7 +30,7 @@ from backends.wire import cohere_chat
 from backends.wire.events import Start
 from backends.wire.failure import Failure, WireError, invalid_request
 from backends.wire.longtail_shapes import ChunkParser, ShapeParser, broken, read_shape
-from backends.wire.openai_chat import read_error
+from backends.wire.openai_chat import parse_request, read_error, render_request
 from backends.wire.outcome import Answer, StreamRelay
 from backends.wire.prompt import Json, Prompt
 from backends.wire.relay import EventParser, TranslatingRelay, fold_answer
@@ -208,13 +209,13 @@ class LongtailAdapter:
 
     def prepare(self, prompt: Prompt, target: Target, terms: Terms) -> Outbound:
         """See :class:`backends.adapter.ProviderAdapter`."""
-        if prompt.format != "openai-chat":
-            raise invalid_request(f"`{target.name}` cannot be asked in the format {prompt.format}")
         litellm = self._opened()
         config = litellm.find_config(target)
+        chat, lost = as_chat(prompt)
         with litellm.sealed():
-            call = Translation(config, target, self._endpoints[target.endpoint], prompt)
-            return call.render(terms.output_cap)
+            call = Translation(config, target, self._endpoints[target.endpoint], chat)
+            sent = call.render(terms.output_cap)
+        return msgspec.structs.replace(sent, dropped=(*lost, *sent.dropped)) if lost else sent
 
     def open_stream(self, prompt: Prompt, target: Target) -> StreamRelay:
         """See :class:`backends.adapter.ProviderAdapter`."""
@@ -249,7 +250,7 @@ class LongtailAdapter:
                     model_response=blank,
                     logging_obj=_Silent(),
                     request_data={},
-                    messages=json.loads(prompt.raw)["messages"],
+                    messages=json.loads(as_chat(prompt)[0].raw)["messages"],
                     optional_params={},
                     litellm_params={},
                     encoding=None,
@@ -273,6 +274,16 @@ class LongtailAdapter:
             message = "what speaks to this provider is still being loaded; try again"
             raise WireError(Failure("overloaded", message, retry_after_seconds=3.0))
         return self._litellm
+
+
+def as_chat(prompt: Prompt) -> tuple[Prompt, tuple[str, ...]]:
+    """The prompt as a chat client would have sent it, which is what LiteLLM reads, and what that leaves out."""
+    if prompt.format == "openai-chat":
+        return prompt, ()
+    rendered = render_request(
+        prompt, model=prompt.request_model, output_cap=None, output_tokens_default=0
+    )
+    return parse_request(rendered.body), rendered.dropped
 
 
 class Translation:

@@ -1,4 +1,7 @@
-"""The client's own bytes for a host of the same format: what OpenAI, its relatives and SGLang share."""
+"""Hosts of OpenAI's chat format: what OpenAI, its relatives and SGLang share.
+
+A client's own chat body passes as bytes, and so does the answer; prompts of other formats are rendered.
+"""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -7,9 +10,16 @@ import msgspec
 
 from backends.adapter import Outbound, Terms
 from backends.target import Endpoint, Target
-from backends.wire.failure import invalid_request
-from backends.wire.openai_chat import patch_request
+from backends.wire.openai_chat import (
+    ChatPassRelay,
+    EventParser,
+    patch_request,
+    read_answer,
+    render_request,
+)
+from backends.wire.outcome import Answer, StreamRelay
 from backends.wire.prompt import Prompt
+from backends.wire.relay import TranslatingRelay, fold_answer
 
 NOT_TAKEN: Mapping[str, frozenset[str]] = {
     "openai": frozenset({"top_k"}),
@@ -62,31 +72,50 @@ CAP_NAMES: Mapping[str, str] = {
 """What a host calls the output cap; the others know ``max_tokens`` only."""
 
 
-def pass_through(
-    prompt: Prompt,
-    target: Target,
-    terms: Terms,
-    url: str,
-    headers: tuple[tuple[str, str], ...],
+def prepare_chat(
+    prompt: Prompt, target: Target, terms: Terms, url: str, headers: tuple[tuple[str, str], ...]
 ) -> Outbound:
-    """The client's own bytes for a host of the same format. Raises ``WireError``."""
+    """The request for a host of the format: the client's own bytes if it speaks it too. Raises ``WireError``."""
+    not_taken = NOT_TAKEN.get(target.provider, frozenset())
+    cap_name = CAP_NAMES.get(target.provider, "max_tokens")
     if prompt.format != "openai-chat":
-        raise invalid_request(f"`{target.name}` cannot be asked in the format {prompt.format}")
-    strip = (
-        _controls_in(prompt)
-        if target.boundary == "self_hosted"
-        else NOT_TAKEN.get(target.provider, frozenset())
-    )
+        rendered = render_request(
+            prompt,
+            model=target.model,
+            output_cap=terms.output_cap,
+            output_tokens_default=target.output_tokens_max,
+            cap_name=cap_name,
+            not_taken=not_taken,
+        )
+        return Outbound(
+            target.name, url, headers, rendered.body, prompt.is_stream, rendered.dropped
+        )
+    strip = _controls_in(prompt) if target.boundary == "self_hosted" else not_taken
     body = patch_request(
         prompt,
         model=target.model,
         output_cap=terms.output_cap,
         ask_usage=prompt.is_stream,
         strip=strip,
-        cap_name=CAP_NAMES.get(target.provider, "max_tokens"),
+        cap_name=cap_name,
     )
     dropped = tuple(sorted(name for name in strip if _is_sent(prompt, name))) if strip else ()
     return Outbound(target.name, url, headers, body, prompt.is_stream, dropped)
+
+
+def open_chat_stream(prompt: Prompt) -> StreamRelay:
+    """The relay of a stream in the format."""
+    if prompt.format == "openai-chat":
+        return ChatPassRelay(prompt)
+    return TranslatingRelay(EventParser(choices=prompt.choices), prompt)
+
+
+def read_chat_answer(prompt: Prompt, body: bytes) -> Answer:
+    """A plain answer in the format. Raises ``WireError``."""
+    if prompt.format == "openai-chat":
+        return read_answer(prompt, body)
+    parser = EventParser(choices=prompt.choices)
+    return fold_answer(prompt, parser.read_answer(body), tuple(parser.dropped))
 
 
 def _controls_in(prompt: Prompt) -> frozenset[str]:

@@ -16,11 +16,10 @@ from structlog.typing import FilteringBoundLogger
 
 from backends.health import Health
 from backends.transport import Transport
-from backends.wire.clients import CLIENTS
 from gateway.admission import SEED_SECONDS, Admission, MemoryAdmission, SeedDown
 from gateway.alone import alone
 from gateway.api.asgi import AsgiApp, Receive, Scope, Send
-from gateway.api.endpoint import WireEndpoint
+from gateway.api.hot import HotRoutes
 from gateway.api.rest import build_rest
 from gateway.background import Background
 from gateway.cache import CacheStore, MemoryStore, Sealer
@@ -63,7 +62,7 @@ class Gateway:
         self._settings = settings
         self._announce = announce
         self._clock = clock
-        self._hot: dict[str, AsgiApp] = {}
+        self._hot: HotRoutes | None = None
         self._rest: AsgiApp | None = None
         self.start_error: StartError | None = None
         """Why it could not start."""
@@ -71,8 +70,9 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3."""
         if scope["type"] == "http":
-            hot = self._hot.get(scope["path"])
-            if hot is not None and scope["method"] == "POST":
+            is_post = scope["method"] == "POST"
+            hot = self._hot.find(scope) if is_post and self._hot is not None else None
+            if hot is not None:
                 await hot(scope, receive, send)
             elif self._rest is not None:
                 await self._rest(scope, receive, send)
@@ -83,14 +83,13 @@ class Gateway:
         await receive()
         try:
             async with open_gateway(self._settings, self._clock) as runtime:
-                pipeline = Pipeline(runtime.services)
-                self._hot = {"/v1/chat/completions": WireEndpoint(pipeline, CLIENTS["openai-chat"])}
+                self._hot = HotRoutes(Pipeline(runtime.services))
                 self._rest = build_rest(runtime)
                 await send({"type": "lifespan.startup.complete"})
                 if self._announce is not None:
                     self._announce(runtime)
                 await receive()
-                self._hot, self._rest = {}, None
+                self._hot = self._rest = None
         except StartError as error:
             self.start_error = error
             await send({"type": "lifespan.startup.failed", "message": str(error)})

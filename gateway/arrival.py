@@ -6,7 +6,7 @@ The HTTP server stands behind two small protocols, so that another server, or a 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import parse_qs
+from urllib.parse import unquote_to_bytes
 
 from backends.wire.codec import ClientCodec
 from backends.wire.failure import RETRYABLE_BY_CLIENT, Failure
@@ -56,6 +56,7 @@ class Arrival:
         )
 
 
+QUERY_FIELDS_MAX = 64
 KEY_HEADERS = (b"x-api-key", b"x-goog-api-key")
 """Where the SDKs of Anthropic and Google put the key."""
 
@@ -70,9 +71,10 @@ def read_token(arrival: Arrival) -> bytes | None:
         value = arrival.find_header(name)
         if value is not None:
             return value
-    if arrival.query:
-        keys = parse_qs(arrival.query, max_num_fields=100).get(b"key")
-        return keys[0] if keys else None
+    for field in arrival.query.split(b"&", QUERY_FIELDS_MAX)[:QUERY_FIELDS_MAX]:
+        name, _, value = field.partition(b"=")
+        if name == b"key" and value:
+            return unquote_to_bytes(value)
     return None
 
 

@@ -16,6 +16,7 @@ from gateway.arrival import Arrival
 from gateway.cache import cache_key
 from gateway.case import Case, Ending
 from gateway.clock import day_of
+from gateway.costly import refuse_costly_members
 from gateway.decision_record import DecisionRecord
 from gateway.errors import Refused
 from gateway.facts import (
@@ -23,7 +24,6 @@ from gateway.facts import (
     media_of,
     needs_of,
     raise_class,
-    refuse_costly_members,
     segments,
 )
 from gateway.identity import Principal

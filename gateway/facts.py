@@ -29,25 +29,6 @@ MEDIA_URLS = "media_urls"
 """Capability of targets that fetch media by themselves. Hosts outside do; a worker of one's own does
 not get the chance, for it would fetch from inside the network whatever a prompt names."""
 
-HARMLESS_VALUES = {
-    "service_tier": (b'"auto"', b'"default"', b'"flex"', b"null"),
-    "web_search_options": (b"null",),
-    "modalities": (b'["text"]', b"null"),
-    "audio": (b"null",),
-    "plugins": (b"[]", b"null"),
-    "search_parameters": (b"null",),
-    "models": (b"[]", b"null"),
-    "route": (b"null",),
-    "provider": (b"{}", b"null"),
-    "preset": (b"null",),
-    "prompt_cache_retention": (b'"in_memory"', b'"in-memory"', b"null"),
-}
-"""Members that may cost or send on more than the request itself, and the values that do not.
-
-The last four are OpenRouter's, the one before xAI's: another model than was decided on, at another price, at
-another host.
-"""
-
 
 def segments(prompt: Prompt) -> list[Segment]:
     """Every text of the prompt, in order; kinds and roles as :class:`Segment` names them."""
@@ -107,7 +88,7 @@ def _part_segments(message: Message, part: Part, found: list[Segment]) -> None:
     elif isinstance(part, Reasoning):
         found.append(Segment(role, "reasoning", part.text))
     elif isinstance(part, Opaque):
-        found.append(Segment(role, "other", _as_text(part.raw)))
+        found.append(Segment(role, "other", f"{part.kind}\n{_as_text(part.raw)}"))
     else:
         texts = (part.name, part.url, part.media_type, part.detail, part.file_id)
         found.append(Segment(role, "name", "\n".join(text for text in texts if text)))
@@ -139,24 +120,6 @@ def needs_of(prompt: Prompt, media: Sequence[Media]) -> frozenset[str]:
     if prompt.choices > 1:
         needs.add("choices")
     return frozenset(needs)
-
-
-def refuse_costly_members(prompt: Prompt) -> None:
-    """Raises ``Refused`` for members that buy what no price in the catalogue covers.
-
-    A priority tier, a search by the provider or audio that it speaks is billed apart; passed on
-    unseen it would break the bound of the bill. A search, or a model of the client's choice at an
-    aggregator, would carry the prompt to third parties.
-    """
-    for name, raw in prompt.unknown.items():
-        harmless = HARMLESS_VALUES.get(name)
-        if harmless is not None and raw.strip() not in harmless:
-            raise refuse(
-                "policy_refused",
-                f"`{name}` is not allowed here: it is billed, or sent on, outside of what policy decides",
-                code="policy_refused",
-                param=name,
-            )
 
 
 def raise_class(base: DataClass, asked: str | None) -> DataClass:

@@ -23,6 +23,8 @@ CLOSED_OBJECT = b',"additionalProperties":false'
 EXPONENT_GROWTH = 14
 """Bytes that a number with an exponent grows by at most: ``1e15`` gets 18, ``1e16`` stays (msgspec and orjson
 write the shortest digits, and an exponent from 10^16 on)."""
+CALL_ID_BYTES = 64
+"""Of an id that is made for a call, and for its result; some hosts show them to the model."""
 _EXPONENT = re.compile(rb"\d[eE][+-]?\d")
 BYTES_A_TOKEN = 4
 """English text at 4 bytes a token, the usual estimate; used for ranking only, never for money."""
@@ -58,7 +60,7 @@ def measure(prompt: Prompt, segments: Sequence[Segment], media: Sequence[Media])
     images = sum(1 for item in media if item.kind == "image")
     return Sizes(
         input_tokens_max=input_tokens_bound(
-            text_bytes, messages=len(prompt.messages), tools=len(prompt.tools)
+            text_bytes, messages=_turns(prompt), tools=len(prompt.tools)
         ),
         input_tokens_estimate=characters // BYTES_A_TOKEN + len(media) * IMAGE_TOKENS_EXPECTED + 1,
         images=images,
@@ -68,14 +70,25 @@ def measure(prompt: Prompt, segments: Sequence[Segment], media: Sequence[Media])
     )
 
 
+def _turns(prompt: Prompt) -> int:
+    """Messages that a host may get: what is one in the client's format may be several in another, one for each
+    tool's result, for a picture in one, and for what stands beside them."""
+    if prompt.format == "openai-chat":
+        return len(prompt.messages)
+    return sum(max(1, len(message.parts)) for message in prompt.messages)
+
+
 def _growth(prompt: Prompt) -> int:
-    """By how many bytes schemas may grow where they are written anew: ``1e15`` gets all its zeros, and every
-    object of an output schema ``additionalProperties``."""
+    """By how many bytes a prompt may grow where it is written anew: ``1e15`` gets all its zeros, every object of an
+    output schema ``additionalProperties``, and a call without an id one, as its result does."""
     schemas = [tool.parameters for tool in prompt.tools if tool.parameters is not None]
     growth = 0
+    if prompt.format == "gemini":
+        parts = sum(len(message.parts) for message in prompt.messages)
+        growth += parts * CALL_ID_BYTES
     if prompt.output_schema is not None and prompt.output_schema.schema is not None:
         schemas.append(prompt.output_schema.schema)
-        growth = prompt.output_schema.schema.count(b"{") * len(CLOSED_OBJECT)
+        growth += prompt.output_schema.schema.count(b"{") * len(CLOSED_OBJECT)
     for schema in schemas:
         growth += len(_EXPONENT.findall(schema)) * EXPONENT_GROWTH
     return growth

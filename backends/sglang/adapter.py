@@ -7,10 +7,15 @@ from itertools import cycle
 import msgspec
 
 from backends.adapter import Outbound, Terms
-from backends.pass_through import bearer_headers, pass_through
+from backends.pass_through import (
+    bearer_headers,
+    open_chat_stream,
+    prepare_chat,
+    read_chat_answer,
+)
 from backends.target import Endpoint, Target
 from backends.wire.failure import Failure
-from backends.wire.openai_chat import ChatPassRelay, read_answer, read_error
+from backends.wire.openai_chat import read_error
 from backends.wire.outcome import Answer, StreamRelay
 from backends.wire.prompt import Prompt
 
@@ -34,17 +39,17 @@ class SglangAdapter:
     def prepare(self, prompt: Prompt, target: Target, terms: Terms) -> Outbound:
         """See :class:`backends.adapter.ProviderAdapter`."""
         urls, headers = self._hosts[target.endpoint]
-        return pass_through(prompt, target, terms, next(urls), headers)
+        return prepare_chat(prompt, target, terms, next(urls), headers)
 
     def open_stream(self, prompt: Prompt, target: Target) -> StreamRelay:
         """See :class:`backends.adapter.ProviderAdapter`."""
         del target
-        return ChatPassRelay(prompt)
+        return open_chat_stream(prompt)
 
     def read_answer(self, prompt: Prompt, target: Target, body: bytes) -> Answer:
         """See :class:`backends.adapter.ProviderAdapter`."""
         del target
-        return read_answer(prompt, body)
+        return read_chat_answer(prompt, body)
 
     def read_failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         """See :class:`backends.adapter.ProviderAdapter`."""

@@ -2,8 +2,12 @@
 
 from collections.abc import Mapping
 
+from backends.wire.anthropic_messages.client import MessagesClient
 from backends.wire.codec import ClientCodec
+from backends.wire.gemini.client import GeminiClient
 from backends.wire.openai_chat.client import ChatClient
 from backends.wire.prompt import WireFormat
 
-CLIENTS: Mapping[WireFormat, ClientCodec] = {codec.name: codec for codec in (ChatClient(),)}
+CLIENTS: Mapping[WireFormat, ClientCodec] = {
+    codec.name: codec for codec in (ChatClient(), MessagesClient(), GeminiClient())
+}

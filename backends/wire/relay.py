@@ -150,6 +150,10 @@ class PassRelay:
         self.outcome.failure = failure
         return CLIENTS[self._prompt.format].open_renderer(self._prompt).fail(failure)
 
+    def show(self, event: bytes) -> bytes:
+        """What the client gets of an event that was read."""
+        return event
+
     def _pass(self, events: list[bytes]) -> bytes:
         passed: list[bytes] = []
         for event in events:
@@ -157,7 +161,7 @@ class PassRelay:
             if self._parser.failure is not None:
                 passed.append(self.fail(self._parser.failure))
             else:
-                passed.append(event)
+                passed.append(self.show(event))
             if self._is_over:
                 break
         return passed[0] if len(passed) == 1 else b"".join(passed)
@@ -197,4 +201,12 @@ def fold_answer(prompt: Prompt, events: list[Event], dropped: tuple[str, ...] = 
         read_event(outcome, event)
     body, lost = CLIENTS[prompt.format].render_answer(prompt, events)
     outcome.dropped = name_losses((*dropped, *lost))
+    return Answer(body, outcome)
+
+
+def pass_answer(body: bytes, events: list[Event]) -> Answer:
+    """A plain answer that passes as it came, and what ``events`` say of it."""
+    outcome = Outcome(is_complete=True)
+    for event in events:
+        read_event(outcome, event)
     return Answer(body, outcome)

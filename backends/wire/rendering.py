@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from backends.wire.prompt import WireFormat
+from backends.wire.prompt import Prompt, ReasoningEffort, WireFormat
 
 DROPPED_NAMES_MAX = 32
 """More than this many names end in ``...``: they travel in a response header."""
@@ -65,8 +65,38 @@ class Rendered(msgspec.Struct, frozen=True):
 WORDS: Mapping[WireFormat, Mapping[str, str]] = {
     "openai-chat": {},
     "openai-responses": {},
-    "anthropic-messages": {},
-    "gemini": {},
+    "anthropic-messages": {
+        "stop": "stop_sequences",
+        "reasoning_effort": "thinking",
+        "response_format": "output_config.format",
+        "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
+        "messages[].reasoning_content": "messages[].content.thinking",
+        "tools[].function.strict": "tools[].strict",
+        "user": "metadata.user_id",
+    },
+    "gemini": {
+        "audio": "generationConfig.speechConfig",
+        "frequency_penalty": "generationConfig.frequencyPenalty",
+        "max_tokens": "generationConfig.maxOutputTokens",
+        "messages[].content.image_url.detail": "contents[].parts[].mediaResolution",
+        "messages[].content[].image_url.detail": "contents[].parts[].mediaResolution",
+        "messages[].reasoning_content": "contents[].parts[].thoughtSignature",
+        "messages[].role": "contents[].role",
+        "n": "generationConfig.candidateCount",
+        "parallel_tool_calls": "toolConfig.functionCallingConfig",
+        "presence_penalty": "generationConfig.presencePenalty",
+        "reasoning_effort": "generationConfig.thinkingConfig.thinkingLevel",
+        "reasoning_tokens_max": "generationConfig.thinkingConfig.thinkingBudget",
+        "response_format": "generationConfig.responseJsonSchema",
+        "response_format.json_schema.strict": "generationConfig.responseJsonSchema",
+        "seed": "generationConfig.seed",
+        "stop": "generationConfig.stopSequences",
+        "temperature": "generationConfig.temperature",
+        "tool_choice": "toolConfig.functionCallingConfig",
+        "tools[].function.strict": "toolConfig.functionCallingConfig.mode",
+        "top_k": "generationConfig.topK",
+        "top_p": "generationConfig.topP",
+    },
 }
 """What a client's format calls what the prompt models, where that is not OpenAI's word."""
 
@@ -74,10 +104,11 @@ WORDS: Mapping[WireFormat, Mapping[str, str]] = {
 class Losses:
     """Names of what a rendering leaves out, in the order found, each once."""
 
-    __slots__ = ("_names", "_words")
+    __slots__ = ("_format", "_names", "_words")
 
     def __init__(self, format: WireFormat = "openai-chat") -> None:
         """``format``: the client's."""
+        self._format = format
         self._names: dict[str, None] = {}
         self._words = WORDS[format]
 
@@ -90,7 +121,9 @@ class Losses:
         for name, raw in unknown.items():
             if name in carried or raw == b"null":
                 continue
-            if name not in _OPENAI_MEMBERS:
+            if self._format != "openai-chat":
+                self._names[name] = None
+            elif name not in _OPENAI_MEMBERS:
                 self.add(f"unknown.{name}")
             elif raw.replace(b" ", b"") not in _WITHOUT_EFFECT.get(name, _NEVER):
                 self.add(name)
@@ -109,6 +142,26 @@ def name_losses(names: Iterable[str]) -> tuple[str, ...]:
     if len(cleaned) > DROPPED_NAMES_MAX:
         return (*list(cleaned)[:DROPPED_NAMES_MAX], "...")
     return tuple(cleaned)
+
+
+EFFORT_BY_TOKENS: tuple[tuple[int, ReasoningEffort], ...] = (
+    (1024, "minimal"),
+    (4096, "low"),
+    (12288, "medium"),
+)
+"""The effort of a thinking budget of at most so many tokens; of a larger one it is ``high``. Between the budgets
+that efforts are rendered as (Claude: 1024, 2048, 8192, 16384; Google's own mapping: 1024, 8192, 24576)."""
+
+
+def find_effort(prompt: Prompt) -> ReasoningEffort | None:
+    """The effort that was asked for, also as a budget in tokens."""
+    if prompt.reasoning_effort is not None or prompt.reasoning_tokens_max is None:
+        return prompt.reasoning_effort
+    budget = prompt.reasoning_tokens_max
+    for limit, word in EFFORT_BY_TOKENS:
+        if budget <= limit:
+            return word
+    return "high"
 
 
 def is_json_object(text: str | bytes) -> bool:

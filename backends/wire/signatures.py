@@ -37,6 +37,11 @@ def unwrap(text: str, format: WireFormat) -> tuple[str, str | None]:
     return text, ISSUERS.get(format)
 
 
+def is_wrapped(text: str) -> bool:
+    """Whether a signature as it stands in a body is another issuer's."""
+    return text.startswith(MARK)
+
+
 def may_hold_wrapped(raw: bytes) -> bool:
     """Whether a body may hold a wrapped signature, which its format's own provider must not get."""
     return MARK.encode() in raw

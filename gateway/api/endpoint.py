@@ -10,20 +10,15 @@ from gateway.api.server import HANG_UP
 from gateway.arrival import Arrival
 from gateway.pipeline import Pipeline
 
-AskedReader = Callable[[Scope], Asked]
-"""What a request's address and head say of the prompt."""
-
-
-def nothing_asked(_scope: Scope) -> Asked:
-    """Everything stands in the body."""
-    return Asked()
-
 
 class WireEndpoint:
-    """Serves one format. A client that hangs up cancels its request, which then books what was used."""
+    """Serves one format. A client that hangs up cancels its request, which then books what was used.
+
+    ``read_asked``: what a request's address and head say of the prompt.
+    """
 
     def __init__(
-        self, pipeline: Pipeline, codec: ClientCodec, read_asked: AskedReader = nothing_asked
+        self, pipeline: Pipeline, codec: ClientCodec, read_asked: Callable[[Scope], Asked]
     ) -> None:
         self._pipeline = pipeline
         self._codec = codec

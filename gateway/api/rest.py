@@ -13,16 +13,16 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from backends.wire import openai_chat
-from backends.wire.clients import CLIENTS
 from backends.wire.failure import Failure
 from gateway.api.asgi import AsgiBody
+from gateway.api.formats import ANTHROPIC_VERSION, find_codec
+from gateway.api.hot import PATHS
+from gateway.api.models import Json, list_anthropic, list_gemini, list_openai
 from gateway.arrival import Arrival, failure_headers, read_token
 from gateway.decision_record import parse_decision
 from gateway.errors import Refused, refuse
 from gateway.identity import Principal, authenticate
 from gateway.ledger.lookup import find_request
-from gateway.routing import AUTO
 from gateway.runtime import Runtime
 from gateway.telemetry.bugs import log_bug
 from policies.explain import explain
@@ -41,9 +41,11 @@ def build_rest(runtime: Runtime) -> Starlette:
         routes=[
             Route("/", rest.welcome),
             # A POST goes to the hot endpoint and never comes here.
-            Route("/v1/chat/completions", rest.post_only, methods=list(OTHER_METHODS)),
+            *(Route(path, rest.post_only, methods=list(OTHER_METHODS)) for path in PATHS),
             Route("/v1/models", rest.models),
             Route("/v1/models/{model:path}", rest.model),
+            Route("/v1beta/models", rest.gemini_models),
+            Route("/v1beta/models/{model:path}", rest.gemini_model),
             Route("/healthz", rest.healthz),
             Route("/readyz", rest.readyz),
             Route("/metrics", rest.metrics),
@@ -59,7 +61,6 @@ class Rest:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._services = runtime.services
-        self._format = CLIENTS["openai-chat"]
         page = (files("gateway.api") / "welcome.html").read_text(encoding="utf-8")
         self._page = page
         self._page_headers = page_headers(page)
@@ -75,12 +76,17 @@ class Rest:
         raise HTTPException(405, headers={"allow": "POST"})
 
     async def models(self, request: Request) -> Response:
-        """``GET /v1/models``: what may be asked for, in OpenAI's list form."""
+        """``GET /v1/models``: what may be asked for, in OpenAI's list form or in Anthropic's."""
         return await self._guarded(request, self._models)
 
     async def _models(self, request: Request, principal: Principal) -> Response:
-        del request, principal
-        return Response(orjson.dumps({"object": "list", "data": self._listed()}), media_type=JSON)
+        del principal
+        routing, created_at = self._services.routing.current, int(self._runtime.started_at)
+        if ANTHROPIC_VERSION in request.headers:
+            listed = list_anthropic(routing, created_at)
+            ends = {"first_id": listed[0]["id"], "last_id": listed[-1]["id"]}
+            return _json({"data": listed, "has_more": False, **ends})
+        return _json({"object": "list", "data": list_openai(routing, created_at)})
 
     async def model(self, request: Request) -> Response:
         """``GET /v1/models/{model}``: one entry of the list."""
@@ -88,38 +94,27 @@ class Rest:
 
     async def _model(self, request: Request, principal: Principal) -> Response:
         del principal
+        routing, created_at = self._services.routing.current, int(self._runtime.started_at)
+        make = list_anthropic if ANTHROPIC_VERSION in request.headers else list_openai
         wanted = str(request.path_params["model"])
-        for entry in self._listed():
-            if entry["id"] == wanted:
-                return Response(orjson.dumps(entry), media_type=JSON)
-        raise refuse(
-            "model_not_found", f"the model `{wanted[:100]}` does not exist", code="model_not_found"
-        )
+        return _json(_pick(make(routing, created_at), "id", wanted))
 
-    def _listed(self) -> list[dict[str, object]]:
-        routing = self._services.routing.current
-        created = int(self._runtime.started_at)
-        listed: list[dict[str, object]] = [
-            {"id": name, "object": "model", "created": created, "owned_by": "moegate"}
-            for name in AUTO
-        ]
-        for target in routing.targets:
-            listed.append(
-                {
-                    "id": target.name,
-                    "object": "model",
-                    "created": created,
-                    "owned_by": target.provider,
-                    "context_length": target.context_tokens_max,
-                    "boundary": target.boundary,
-                    "region": target.region,
-                }
-            )
-            listed.extend(
-                {"id": alias, "object": "model", "created": created, "owned_by": target.provider}
-                for alias in target.aliases
-            )
-        return listed
+    async def gemini_models(self, request: Request) -> Response:
+        """``GET /v1beta/models``: what may be asked for, in Google's form."""
+        return await self._guarded(request, self._gemini_models)
+
+    async def _gemini_models(self, request: Request, principal: Principal) -> Response:
+        del request, principal
+        return _json({"models": list_gemini(self._services.routing.current)})
+
+    async def gemini_model(self, request: Request) -> Response:
+        """``GET /v1beta/models/{model}``: one entry of that list."""
+        return await self._guarded(request, self._gemini_model)
+
+    async def _gemini_model(self, request: Request, principal: Principal) -> Response:
+        del principal
+        listed = list_gemini(self._services.routing.current)
+        return _json(_pick(listed, "name", f"models/{request.path_params['model']}"))
 
     async def healthz(self, request: Request) -> Response:
         """The process answers."""
@@ -181,29 +176,35 @@ class Rest:
     ) -> Response:
         try:
             body = AsgiBody(request.scope, request.receive)
-            arrival = Arrival(self._format, request.headers.raw, body)
+            codec = find_codec(request.url.path, request.headers)
+            arrival = Arrival(codec, request.headers.raw, body, query=request.scope["query_string"])
             token = read_token(arrival)
             now = self._services.clock.now()
             principal = await authenticate(self._services.identity, token, now)
             return await serve(request, principal)
         except Refused as refusal:
-            return self._failure(refusal.failure)
+            return self._failure(request, refusal.failure)
         except (SQLAlchemyError, OSError):
             failure = Failure(
                 "overloaded",
                 "the accounts cannot be read at the moment; try again later",
                 retry_after_seconds=RETRY_SECONDS,
             )
-            return self._failure(failure)
+            return self._failure(request, failure)
 
     def _make_id(self) -> str:
         return self._services.ids.make(self._services.clock.now())
 
     def _failure(
-        self, failure: Failure, request_id: str = "", allow: str | None = None
+        self,
+        request: Request,
+        failure: Failure,
+        request_id: str = "",
+        allow: str | None = None,
     ) -> Response:
         request_id = request_id or self._make_id()
-        status, body = openai_chat.render_failure(failure, request_id)
+        codec = find_codec(request.url.path, request.headers)
+        status, body = codec.render_failure(failure, request_id)
         response = Response(body, status)
         response.raw_headers.extend(failure_headers(failure, request_id))
         if allow is not None:
@@ -217,16 +218,28 @@ class Rest:
             message = f"`{request.method}` is not allowed on `{shown}`"
             failure = Failure("invalid_request", message, code="method_not_allowed")
             allowed = {name.lower(): value for name, value in (error.headers or {}).items()}
-            return self._failure(failure, allow=allowed.get("allow"))
-        return self._failure(
-            Failure("invalid_request", f"there is nothing at `{shown}`", code="not_found")
-        )
+            return self._failure(request, failure, allow=allowed.get("allow"))
+        failure = Failure("invalid_request", f"there is nothing at `{shown}`", code="not_found")
+        return self._failure(request, failure)
 
     async def bug(self, request: Request, error: Exception) -> Response:
         """The last guard of the pages: logged, and shown as nothing but an id."""
-        del request
         request_id = self._make_id()
-        return self._failure(log_bug(self._services.log, request_id, error), request_id)
+        failure = log_bug(self._services.log, request_id, error)
+        return self._failure(request, failure, request_id)
+
+
+def _json(body: object) -> Response:
+    return Response(orjson.dumps(body), media_type=JSON)
+
+
+def _pick(listed: list[Json], member: str, wanted: str) -> Json:
+    for entry in listed:
+        if entry[member] == wanted:
+            return entry
+    raise refuse(
+        "model_not_found", f"the model `{wanted[:100]}` does not exist", code="model_not_found"
+    )
 
 
 def page_headers(page: str) -> dict[str, str]:

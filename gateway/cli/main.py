@@ -14,6 +14,7 @@ from gateway.cli.policy import policy
 from gateway.cli.price import price
 from gateway.cli.serve import serve
 from gateway.cli.simulate import simulate
+from gateway.cli.translate import translate
 from gateway.cli.usage import usage
 from gateway.errors import Refused, StartError
 from policies.document import PolicyError
@@ -51,6 +52,7 @@ app.add_typer(policy, name="policy")
 app.command()(usage)
 app.command()(price)
 app.command()(catalogue)
+app.command()(translate)
 app.command()(simulate)
 
 

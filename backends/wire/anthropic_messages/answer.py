@@ -70,6 +70,7 @@ class _Message(msgspec.Struct):
     content: list[_Block] = []
     stop_reason: str | None = None
     stop_details: _StopDetails | None = None
+    stop_sequence: str | None = None
     usage: RawUsage | None = None
 
 
@@ -102,6 +103,7 @@ class _BlockStop(msgspec.Struct):
 class _Stop(msgspec.Struct):
     stop_reason: str | None = None
     stop_details: _StopDetails | None = None
+    stop_sequence: str | None = None
 
 
 class _MessageDelta(msgspec.Struct):
@@ -199,7 +201,7 @@ class EventParser:
                 self._close(index, events)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise WireError(_broken(f"the provider sent a broken answer: {error}")) from error
-        self._stop = _Stop(message.stop_reason, message.stop_details)
+        self._stop = _Stop(message.stop_reason, message.stop_details, message.stop_sequence)
         self._end(events)
         return events
 
@@ -239,7 +241,7 @@ class EventParser:
                 self.early_input = msgspec.structs.replace(
                     usage, output_tokens=0, reasoning_tokens=0
                 )
-        events.append(Start(message.id, message.model, self._created_at))
+        events.append(Start(message.id, message.model, self._created_at, self.early_input))
 
     def _open(self, index: int, block: _Block, events: list[Event]) -> None:
         if index in self._blocks:
@@ -322,7 +324,7 @@ class EventParser:
             reason = "stop"  # The only call was the answer itself.
         if reason == "refusal" and details is not None and details.explanation:
             events.append(RefusalDelta(details.explanation))
-        events.append(Finish(reason, raw))
+        events.append(Finish(reason, raw, 0, self._stop.stop_sequence))
         events.append(End(None if self._usage is None else normalise_usage(self._usage)))
 
 

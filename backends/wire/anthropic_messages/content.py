@@ -14,7 +14,16 @@ import msgspec
 
 from backends.wire.anthropic_messages.models import ModelTraits
 from backends.wire.failure import WireError, invalid_request
-from backends.wire.prompt import Media, Message, Reasoning, Refusal, Text, ToolCall, ToolResult
+from backends.wire.prompt import (
+    Media,
+    Message,
+    Opaque,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    ToolResult,
+)
 from backends.wire.rendering import Losses, is_json_object
 
 ISSUER = "anthropic"
@@ -118,6 +127,9 @@ class Conversation:
     def _add_system(self, index: int, message: Message) -> None:
         blocks: list[Block] = []
         for part in message.parts:
+            if isinstance(part, Opaque):
+                self._losses.add(f"messages[].{part.kind}")
+                continue
             if not isinstance(part, Text):
                 raise _misplaced(index, "a system message holds text only")
             if part.text and not part.text.isspace():
@@ -166,6 +178,8 @@ class Conversation:
                 blocks.append(self._render_call(index, part))
             elif isinstance(part, Reasoning):
                 self._add_reasoning(part, blocks)
+            elif isinstance(part, Opaque):
+                self._losses.add(f"messages[].{part.kind}")
             else:
                 raise _misplaced(index, "claude takes no media and no tool results from itself")
 
@@ -186,6 +200,8 @@ class Conversation:
             # The model wrote broken arguments once; the conversation must be able to go on.
             self._losses.add(f"messages[{index}].tool_calls.arguments")
             arguments = {"unparsed_arguments": call.arguments}
+        if call.signature is not None:
+            self._losses.add("messages[].reasoning_content")
         self.called[call.name] = None
         call_id = self._ids.render(call.id)
         return {"type": "tool_use", "id": call_id, "name": call.name, "input": arguments}
@@ -202,6 +218,8 @@ class Conversation:
                 turn.blocks.append(self._render_media(index, part))
             elif isinstance(part, ToolResult):
                 turn.results.append(self._render_result(index, part))
+            elif isinstance(part, Opaque):
+                self._losses.add(f"messages[].{part.kind}")
             else:
                 raise _misplaced(index, f"a {message.role} message cannot hold a call or reasoning")
 

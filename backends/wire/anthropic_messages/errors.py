@@ -1,4 +1,4 @@
-"""What Claude's refusals and failures mean in moegate's kinds.
+"""Failures in Anthropic's words, both ways: ours to the client, Claude's to us.
 
 Promises: what concerns the gateway's own account stays in ``detail``; the client sees the
 provider's words only where its own request was at fault. Sources: Anthropic's errors page; recorded
@@ -8,9 +8,68 @@ provider's words only where its own request was at fault. Sources: Anthropic's e
 from collections.abc import Mapping
 
 import msgspec
+import orjson
 
 from backends.wire.failure import Failure, FailureKind
 from backends.wire.upstream_errors import clean_text, find_retry_after, name_error
+
+STATUS: dict[FailureKind, tuple[int, str]] = {
+    "invalid_request": (400, "invalid_request_error"),
+    "unauthenticated": (401, "authentication_error"),
+    "policy_refused": (403, "permission_error"),
+    "model_not_found": (404, "not_found_error"),
+    "too_large": (413, "request_too_large"),
+    "budget_exhausted": (402, "billing_error"),
+    "rate_limited": (429, "rate_limit_error"),
+    "no_target": (403, "permission_error"),
+    "context_too_long": (400, "invalid_request_error"),
+    "detector_down": (529, "overloaded_error"),
+    "overloaded": (529, "overloaded_error"),
+    "upstream_failed": (502, "api_error"),
+    "upstream_timeout": (504, "timeout_error"),
+    "internal": (500, "api_error"),
+}
+"""Kind → status and ``type``."""
+
+CODE_STATUS = {
+    "unsupported_media_type": (415, "invalid_request_error"),
+    "not_found": (404, "not_found_error"),
+    "method_not_allowed": (405, "invalid_request_error"),
+    "request_timeout": (408, "timeout_error"),
+}
+"""Codes of ``invalid_request`` with a status of their own."""
+
+TOO_LONG = "prompt is too long"
+"""Clients know such an error by these words (Claude Code 2.1: ``prompt is too long: N tokens > M maximum``)."""
+
+
+def render_failure(failure: Failure, request_id: str) -> tuple[int, bytes]:
+    """HTTP status and body. The message of an internal error shows nothing but the request's id."""
+    status, error = _describe(failure, request_id)
+    return status, orjson.dumps({"type": "error", "error": error, "request_id": request_id})
+
+
+def render_error_event(failure: Failure) -> bytes:
+    """The event that ends a stream that broke: the SDKs raise it, and no ``message_stop`` follows."""
+    body = {"type": "error", "error": _describe(failure, "")[1]}
+    return b"event: error\ndata: " + orjson.dumps(body) + b"\n\n"
+
+
+def _describe(failure: Failure, request_id: str) -> tuple[int, dict[str, str]]:
+    status, kind = STATUS[failure.kind]
+    message = failure.message
+    if failure.kind == "invalid_request" and failure.code is not None:
+        status, kind = CODE_STATUS.get(failure.code, (status, kind))
+    elif failure.kind == "internal":
+        message = "internal error"
+        if request_id:
+            message += f"; the logs tell more under `{request_id}`"
+    elif failure.kind == "context_too_long":
+        if not message.startswith(TOO_LONG):
+            message = f"{TOO_LONG}: {message}"
+    elif failure.param is not None and f"`{failure.param}" not in message:
+        message = f"{failure.param}: {message}"
+    return status, {"type": kind, "message": message}
 
 
 class _Error(msgspec.Struct):

@@ -15,8 +15,8 @@ from backends.wire.anthropic_messages.models import ModelTraits, find_traits
 from backends.wire.anthropic_messages.sampling import add_sampling, add_thinking
 from backends.wire.anthropic_messages.schema import fit_schema
 from backends.wire.failure import invalid_request
-from backends.wire.prompt import Prompt, Tool
-from backends.wire.rendering import Losses, Rendered
+from backends.wire.prompt import Hints, Prompt, Tool
+from backends.wire.rendering import Losses, Rendered, find_effort
 
 _STRICT_TOOLS_MAX = 20
 _USER_ID_CHARS_MAX = 256
@@ -72,10 +72,10 @@ def render_request(
         body["tool_choice"] = {"type": "none"}
     if prompt.output_schema is not None and answer_tool is None:
         _add_output_schema(prompt, traits, body, losses)
-    if prompt.reasoning_effort is not None:
+    if find_effort(prompt) is not None:
         add_thinking(prompt, traits, max_tokens, body, losses)
     add_sampling(prompt.sampling, traits, body, losses)
-    if prompt.unknown:
+    if prompt.unknown or prompt.provider_tools or prompt.hints != Hints():
         _add_hints(prompt, body, losses)
     return Rendered(_ENCODER.encode(body), losses.names())
 
@@ -211,10 +211,14 @@ def _add_output_schema(
 
 
 def _add_hints(prompt: Prompt, body: dict[str, object], losses: Losses) -> None:
+    for tool in prompt.provider_tools:
+        losses.add(f"tools.{tool.kind}")
     unknown = prompt.unknown
     losses.add_unknown(unknown, _CARRIED)
-    for name in ("safety_identifier", "user"):
-        user = _decode_text(unknown.get(name))
+    users = {name: _decode_text(unknown.get(name)) for name in ("safety_identifier", "user")}
+    if prompt.hints.user is not None:
+        users = {"user": prompt.hints.user}
+    for name, user in users.items():
         if not user:
             continue
         if "metadata" in body or len(user) > _USER_ID_CHARS_MAX:
@@ -224,7 +228,7 @@ def _add_hints(prompt: Prompt, body: dict[str, object], losses: Losses) -> None:
     retention = _decode_text(unknown.get("prompt_cache_retention"))
     if retention == "24h":
         body["cache_control"] = {"type": "ephemeral", "ttl": "1h"}
-    elif retention or _decode_text(unknown.get("prompt_cache_key")):
+    elif retention or prompt.hints.cache_key or _decode_text(unknown.get("prompt_cache_key")):
         body["cache_control"] = {"type": "ephemeral"}
 
 

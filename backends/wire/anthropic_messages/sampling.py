@@ -6,7 +6,7 @@ Facts: Anthropic's thinking, effort and parameter pages for ``anthropic-version`
 
 from backends.wire.anthropic_messages.models import ModelTraits
 from backends.wire.prompt import Prompt, Reasoning, Sampling, ToolCall
-from backends.wire.rendering import Losses
+from backends.wire.rendering import Losses, find_effort
 
 TEMPERATURE_MAX = 1.0
 """OpenAI's goes to 2."""
@@ -71,8 +71,8 @@ def _add_drawing(
 def add_thinking(
     prompt: Prompt, traits: ModelTraits, max_tokens: int, body: dict[str, object], losses: Losses
 ) -> None:
-    """Ask for as much thinking as ``reasoning_effort`` says, in the model's own way."""
-    effort = prompt.reasoning_effort
+    """Ask for as much thinking as the prompt's effort or budget says, in the model's own way."""
+    effort = find_effort(prompt)
     if effort is None:
         return
     if effort == "none":
@@ -118,7 +118,10 @@ def _add_thinking_budget(
     choice = body.get("tool_choice")
     is_forced = isinstance(choice, dict) and choice["type"] in ("any", "tool")
     # The budget must stay below max_tokens; a quarter is kept for the answer itself.
-    budget = min(THINKING_TOKENS.get(effort, 2 * THINKING_TOKENS["high"]), max_tokens * 3 // 4)
+    wanted = prompt.reasoning_tokens_max
+    if wanted is None or prompt.reasoning_effort is not None:
+        wanted = THINKING_TOKENS.get(effort, 2 * THINKING_TOKENS["high"])
+    budget = min(max(wanted, THINKING_TOKENS_MIN), max_tokens * 3 // 4)
     if is_forced or budget < THINKING_TOKENS_MIN or _has_unsigned_call(prompt):
         losses.add("reasoning_effort")
         return

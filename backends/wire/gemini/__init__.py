@@ -1,4 +1,4 @@
-"""The Gemini generateContent format as a target: prompt -> request, answer -> events.
+"""The Gemini generateContent format both ways: a client's request, and a target's.
 
 Read next: :mod:`request`, :mod:`answer`, :mod:`errors`; what a model accepts is in :mod:`models`.
 """

@@ -21,8 +21,8 @@ from backends.wire.events import (
     TextDelta,
 )
 from backends.wire.failure import Failure, WireError
-from backends.wire.gemini.content import ISSUER
 from backends.wire.gemini.errors import ErrorStatus, describe_error
+from backends.wire.gemini.signed import ISSUER
 from backends.wire.sse import SseReader
 from backends.wire.usage import Usage
 
@@ -226,10 +226,6 @@ class EventParser:
         if chunk.error is not None:
             failure = describe_error(chunk.error, status=chunk.error.code or 200)
             raise WireError(msgspec.structs.replace(failure, may_have_spent=True))
-        if not self._has_started:
-            self._has_started = True
-            self._response_id = chunk.response_id
-            events.append(Start(chunk.response_id, chunk.model_version, self._created_at))
         if chunk.usage_metadata is not None:
             self._usage = chunk.usage_metadata
             if self.early_input is None:
@@ -238,6 +234,12 @@ class EventParser:
                     self.early_input = msgspec.structs.replace(
                         usage, output_tokens=0, reasoning_tokens=0
                     )
+        if not self._has_started:
+            self._has_started = True
+            self._response_id = chunk.response_id
+            events.append(
+                Start(chunk.response_id, chunk.model_version, self._created_at, self.early_input)
+            )
         if chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason:
             self._blocked = chunk.prompt_feedback.block_reason
         for candidate in chunk.candidates or ():
@@ -289,7 +291,8 @@ class EventParser:
         self._calls[choice] = index + 1
         # Older models give no id. The answer's own id makes ours unique over a conversation.
         call_id = call.id or f"call_{self._response_id}_{choice}_{index}"
-        events.append(CallStart(index, call_id, call.name, signature, choice))
+        issuer = None if signature is None else ISSUER
+        events.append(CallStart(index, call_id, call.name, signature, choice, issuer))
         arguments = bytes(call.args)
         text = "{}" if arguments in _NOTHING else arguments.decode()
         events.append(CallDelta(index, text, choice))

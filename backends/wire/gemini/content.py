@@ -12,14 +12,19 @@ import msgspec
 
 from backends.wire.failure import WireError, invalid_request
 from backends.wire.gemini.models import ModelTraits
-from backends.wire.prompt import Media, Message, Reasoning, Refusal, Text, ToolCall, ToolResult
+from backends.wire.gemini.signed import ISSUER, SIGNATURE_UNKNOWN
+from backends.wire.prompt import (
+    Media,
+    Message,
+    Opaque,
+    Prompt,
+    Reasoning,
+    Refusal,
+    Text,
+    ToolCall,
+    ToolResult,
+)
 from backends.wire.rendering import Losses, is_json_object
-
-ISSUER = "gemini"
-"""The issuer under which Gemini's thought signatures travel."""
-
-SIGNATURE_UNKNOWN = "skip_thought_signature_validator"
-"""Google's documented stand-in for a call's signature that a client could not keep."""
 
 _TYPE_BY_SUFFIX = {
     "png": "image/png",
@@ -52,6 +57,9 @@ class Conversation:
 
     def add(self, index: int, message: Message) -> None:
         """Take the message at ``index``. Raises ``WireError`` for parts that Gemini cannot take."""
+        for part in message.parts:
+            if not isinstance(part, Reasoning | Refusal | Opaque) and part.cache_ttl is not None:
+                self._losses.add("messages[].cache_control")
         if message.name is not None:
             self._losses.add("messages[].name")
         if self._turns and not self._turns[-1][1]:
@@ -77,6 +85,9 @@ class Conversation:
 
     def _add_system(self, index: int, message: Message) -> None:
         for part in message.parts:
+            if isinstance(part, Opaque):
+                self._add_opaque(part)
+                continue
             if not isinstance(part, Text):
                 raise _misplaced(index, "a system message holds text only")
             if part.text:
@@ -101,8 +112,13 @@ class Conversation:
                 is_first_call = False
             elif isinstance(part, Reasoning):
                 self._add_reasoning(part, parts)
+            elif isinstance(part, Opaque):
+                self._add_opaque(part)
             else:
                 raise _misplaced(index, "gemini takes no media and no tool results from itself")
+
+    def _add_opaque(self, part: Opaque) -> None:
+        self._losses.add(f"messages[].content.{part.kind}")
 
     def _add_reasoning(self, part: Reasoning, parts: list[Part]) -> None:
         if part.issuer != ISSUER or not part.signature:
@@ -126,7 +142,10 @@ class Conversation:
         if call.id:
             body["id"] = call.id
         part: Part = {"functionCall": body}
-        if call.signature is not None:
+        is_own = call.issuer in (None, ISSUER)
+        if call.signature is not None and not is_own:
+            self._losses.add("messages[].reasoning_content")
+        if call.signature is not None and is_own:
             part["thoughtSignature"] = call.signature
         elif is_first and self._traits.needs_call_signature:
             part["thoughtSignature"] = SIGNATURE_UNKNOWN
@@ -142,6 +161,8 @@ class Conversation:
                 parts.append(self._render_media(index, part))
             elif isinstance(part, ToolResult):
                 self._add_result(index, part, parts)
+            elif isinstance(part, Opaque):
+                self._add_opaque(part)
             else:
                 raise _misplaced(index, f"a {message.role} message cannot hold a call or reasoning")
 
@@ -163,6 +184,8 @@ class Conversation:
         parts += media
 
     def _render_media(self, index: int, media: Media) -> Part:
+        if media.file_id is not None:
+            raise _misplaced(index, "files are kept by one provider only; send the file itself")
         if media.detail not in (None, "auto"):
             self._losses.add("messages[].content[].image_url.detail")
         if media.data is not None:
@@ -193,6 +216,18 @@ def _find_image_type(url: str) -> str | None:
     if address is None or _VIDEO_HOST.search(address[1].lower()):
         return None
     return _TYPE_BY_SUFFIX.get(address[2].lower())
+
+
+def refuse_addresses(prompt: Prompt) -> None:
+    """Raises ``WireError`` for media by an address that is no image's, in a body that passes as it came."""
+    for at, message in enumerate(prompt.messages):
+        for part in message.parts:
+            for one in part.content if isinstance(part, ToolResult) else (part,):
+                if isinstance(one, Media) and one.url and _find_image_type(one.url) is None:
+                    words = (
+                        "gemini gets images by https addresses that end in an image's suffix only"
+                    )
+                    raise invalid_request(words, param=f"contents[{at}]")
 
 
 def _misplaced(index: int, message: str) -> WireError:

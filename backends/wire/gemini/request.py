@@ -51,9 +51,24 @@ def render_request(
     config = _render_config(prompt, output_cap, traits, losses)
     if config:
         body["generationConfig"] = config
+    _list_hints(prompt, losses)
     if prompt.unknown:
         losses.add_unknown(prompt.unknown, _CARRIED)
     return Rendered(_ENCODER.encode(body), losses.names())
+
+
+def _list_hints(prompt: Prompt, losses: Losses) -> None:
+    for tool in prompt.provider_tools:
+        losses.add(tool.path)
+    hints = prompt.hints
+    if hints.user is not None:
+        losses.add("user")
+    if hints.cache_key is not None:
+        losses.add("prompt_cache_key")
+    if hints.cache_ttl is not None:
+        losses.add("prompt_cache_retention")
+    if any(tool.cache_ttl is not None for tool in prompt.tools):
+        losses.add("tools[].cache_control")
 
 
 def _add_tools(
@@ -125,10 +140,9 @@ def _render_config(
         config["responseMimeType"] = "application/json"
         if prompt.output_schema.schema is not None:
             config["responseJsonSchema"] = msgspec.Raw(prompt.output_schema.schema)
-    if prompt.reasoning_effort is not None:
-        thinking = _render_thinking(prompt.reasoning_effort, traits, losses)
-        if thinking is not None:
-            config["thinkingConfig"] = thinking
+    thinking = _render_thinking(prompt, traits, losses)
+    if thinking:
+        config["thinkingConfig"] = thinking
     return config
 
 
@@ -162,7 +176,33 @@ def _add_sampling(
             losses.add(name)
 
 
-def _render_thinking(effort: str, traits: ModelTraits, losses: Losses) -> dict[str, object] | None:
+def _render_thinking(prompt: Prompt, traits: ModelTraits, losses: Losses) -> dict[str, object]:
+    """How much to think, by budget where one was said and the model takes it, and whether to show it."""
+    effort, budget = prompt.reasoning_effort, prompt.reasoning_tokens_max
+    if traits.thinking == "none":
+        if budget is not None:
+            losses.add("reasoning_tokens_max")
+        if effort not in (None, "none"):
+            losses.add("reasoning_effort")
+        return {}
+    thinking: dict[str, object] = {}
+    if budget is not None and (traits.thinking == "budget" or effort is None):
+        # Models with levels take a budget still, but not both.
+        thinking["thinkingBudget"] = max(budget, traits.budget_min)
+        if budget < traits.budget_min:
+            losses.add("reasoning_tokens_max")
+    elif effort is not None:
+        if budget is not None:
+            losses.add("reasoning_tokens_max")
+        thinking = _render_effort(effort, traits, losses) or {}
+    if prompt.shows_reasoning is not None:
+        thinking["includeThoughts"] = prompt.shows_reasoning
+    elif prompt.format == "gemini":
+        thinking.pop("includeThoughts", None)
+    return thinking
+
+
+def _render_effort(effort: str, traits: ModelTraits, losses: Losses) -> dict[str, object] | None:
     match traits.thinking:
         case "none":
             if effort != "none":

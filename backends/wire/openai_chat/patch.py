@@ -7,32 +7,19 @@
 4. Members that the host does not take are removed, and listed to the client.
 """
 
-import re
-from typing import NamedTuple
-
 import msgspec
 
-from backends.wire.failure import Failure, WireError
+from backends.wire.json_patch import (
+    Edit,
+    Members,
+    apply_edits,
+    find_members,
+    insert_first,
+    removals,
+)
 from backends.wire.prompt import Prompt
 
-_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_KEY = re.compile(rb'[\s,]*("(?:[^"\\]|\\.)*")\s*:\s*')
-_COMMA = re.compile(rb"\s*,")
 CAPS = ("max_completion_tokens", "max_tokens")
-
-Span = tuple[int, int]
-Edit = tuple[int, int, bytes]
-
-
-class _Member(NamedTuple):
-    """Where a member begins (the comma before it), where its key and its value stand."""
-
-    begin: int
-    key: Span
-    value: Span
-
-
-_Members = dict[str, _Member]
 
 
 def patch_request(
@@ -47,37 +34,21 @@ def patch_request(
     """The client's bytes with the edits above. ``cap_name`` is what the host calls the cap when the
     client sent none; ``strip`` names top-level members to remove."""
     raw = prompt.raw
-    spans = _find_members(raw)
+    spans = find_members(raw)
     edits: list[Edit] = [(*spans["model"].value, msgspec.json.encode(model))]
     inserted: list[bytes] = []
     _edit_cap(raw, spans, output_cap, cap_name, edits, inserted)
     if ask_usage:
         _edit_usage(raw, spans, edits, inserted)
-    edits += _removals(raw, spans, strip)
+    edits += removals(raw, spans, strip)
     if inserted:
-        start = raw.index(b"{") + 1
-        edits.append((start, start, b",".join(inserted) + b","))
-    return _apply(raw, edits)
-
-
-def _find_members(raw: bytes) -> _Members:
-    """The members of the object ``raw``, which has no key twice, in order."""
-    found: _Members = {}
-    at = raw.index(b"{") + 1
-    for name, value in _MEMBERS.decode(raw).items():
-        match = _KEY.match(raw, at)
-        if match is None:
-            message = "the request changed under the gateway's hands"
-            raise WireError(Failure("internal", message))
-        end = match.end() + len(memoryview(value))
-        found[name] = _Member(at, match.span(1), (match.end(), end))
-        at = end
-    return found
+        edits.append(insert_first(raw, inserted))
+    return apply_edits(raw, edits)
 
 
 def _edit_cap(
     raw: bytes,
-    spans: _Members,
+    spans: Members,
     cap: int | None,
     cap_name: str,
     edits: list[Edit],
@@ -106,7 +77,7 @@ def _edit_cap(
 
 def _edit_usage(
     raw: bytes,
-    spans: _Members,
+    spans: Members,
     edits: list[Edit],
     inserted: list[bytes],
 ) -> None:
@@ -118,35 +89,9 @@ def _edit_usage(
     if options == b"null" or not options[1:-1].strip():
         edits.append((start, end, b'{"include_usage":true}'))
         return
-    inner = _find_members(options)
+    inner = find_members(options)
     if "include_usage" in inner:
         first, last = inner["include_usage"].value
         edits.append((start + first, start + last, b"true"))
     else:
         edits.append((start + 1, start + 1, b'"include_usage":true,'))
-
-
-def _removals(raw: bytes, spans: _Members, strip: frozenset[str]) -> list[Edit]:
-    """Take members out, each with the comma before it; whoever comes first then loses its own."""
-    gone = strip & spans.keys()
-    if not gone:
-        return []
-    edits: list[Edit] = [(spans[name].begin, spans[name].value[1], b"") for name in gone]
-    first = next(name for name in spans if name not in gone)  # ``model`` always stays
-    begin = spans[first].begin
-    comma = _COMMA.match(raw, begin)
-    if comma is not None:
-        edits.append((begin, comma.end(), b""))
-    return edits
-
-
-def _apply(raw: bytes, edits: list[Edit]) -> bytes:
-    pieces: list[bytes] = []
-    at = 0
-    for start, end, text in sorted(edits, key=lambda edit: (edit[0], edit[1])):
-        if start < at:
-            continue  # inside of what an earlier edit took out
-        pieces += (raw[at:start], text)
-        at = end
-    pieces.append(raw[at:])
-    return b"".join(pieces)

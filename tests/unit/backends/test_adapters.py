@@ -14,8 +14,9 @@ from backends.adapters import build_adapters
 from backends.target import Adapter, Endpoint, Secret, Target
 from backends.transport import is_under
 from backends.wire.failure import WireError
+from backends.wire.gemini.parsing import parse_request as parse_gemini
 from backends.wire.openai_chat import parse_request
-from backends.wire.prompt import Prompt, WireFormat
+from backends.wire.prompt import Asked, Message, Prompt, Text, WireFormat
 
 KEY = "key-0123456789-abc"
 REPLICAS = ("http://10.0.0.1:30000", "http://10.0.0.2:30000", "http://10.0.0.3:30000")
@@ -196,12 +197,18 @@ def test_failed_translation_names_the_parameter(
     assert not failure.may_have_spent
 
 
-def test_pass_through_takes_its_own_format_only() -> None:
-    """Bytes of another format are not handed on as if they were this one."""
-    prompt = Prompt(format="gemini", raw=b"{}", request_model="m", messages=())
+def test_hosts_of_the_format_are_asked_in_it_by_every_client() -> None:
+    """A prompt of another format is rendered anew: none of its own bytes travel."""
+    prompt = Prompt(
+        format="gemini",
+        raw=b'{"contents": []}',
+        request_model="m",
+        messages=(Message("user", (Text("hello"),)),),
+    )
     for provider in ("openai", "sglang"):
-        with pytest.raises(WireError, match="cannot be asked in the format gemini"):
-            adapter_of(provider).prepare(prompt, make_target(provider), Terms())
+        sent = adapter_of(provider).prepare(prompt, make_target(provider), Terms()).body
+        assert b'"messages":[{"role":"user","content":"hello"}]' in sent
+        assert b"contents" not in sent
 
 
 def test_cluster_controls_of_a_client_stay_outside() -> None:
@@ -333,3 +340,25 @@ def test_broken_answers_are_failures(provider: str) -> None:
             adapter_of(provider).read_answer(prompt, make_target(provider), body)
         failure = caught.value.failure
         assert (failure.kind, failure.may_have_spent) == ("upstream_failed", True)
+
+
+@pytest.mark.parametrize("is_array", [False, True])
+def test_gemini_passes_to_gemini(is_array: bool) -> None:
+    """The client's bytes but for the cap, asked for as events whatever the client wants to get."""
+    raw = b'{ "contents":[{"parts":[{"text":"hi"}]}], "labels":{"a":"b"}}'
+    prompt = parse_gemini(raw, Asked("auto", is_stream=True, is_array=is_array))
+    target, adapter = make_target("gemini"), adapter_of("gemini")
+    sent = adapter.prepare(prompt, target, Terms())
+    assert sent.url == "https://gemini.test/v1beta/models/model-1:streamGenerateContent?alt=sse"
+    assert sent.body == raw
+    capped = adapter.prepare(prompt, target, Terms(9)).body
+    assert capped == b'{"generationConfig":{"maxOutputTokens":9},' + raw[1:]
+    chunk = {"candidates": [{"content": {"parts": [{"text": "a"}]}, "finishReason": "STOP"}]}
+    event = b"data: " + json.dumps(chunk).encode() + b"\r\n\r\n"
+    relay = adapter.open_stream(prompt, target)
+    out = relay.feed(event) + relay.finish()
+    assert (json.loads(out) == [chunk]) if is_array else (out == event)
+    assert relay.outcome.is_complete
+    answer = adapter.read_answer(prompt, target, json.dumps(chunk).encode())
+    assert answer.body == json.dumps(chunk).encode()
+    assert answer.outcome.finish_reason == "stop"

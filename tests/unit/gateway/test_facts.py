@@ -11,15 +11,9 @@ import pytest
 from backends.target import Capability
 from backends.wire import openai_chat
 from backends.wire.failure import WireError
+from gateway.costly import HARMLESS, refuse_costly_members
 from gateway.errors import Refused
-from gateway.facts import (
-    HARMLESS_VALUES,
-    MEDIA_URLS,
-    media_of,
-    needs_of,
-    refuse_costly_members,
-    segments,
-)
+from gateway.facts import MEDIA_URLS, media_of, needs_of, segments
 from policies.facts import CAPABILITIES, NEEDS
 
 MARK = "kzqxvjmwpt"
@@ -199,6 +193,8 @@ def test_what_decides_in_our_place_is_refused(name: str, value: object) -> None:
             openai_chat.parse_request(json.dumps(REQUEST | {name: value}).encode())
         )
     assert caught.value.failure.param == name
-    for harmless in HARMLESS_VALUES[name]:
+    values = HARMLESS["openai-chat"][name]
+    assert isinstance(values, tuple)
+    for harmless in values:
         said = REQUEST | {name: json.loads(harmless)}
         refuse_costly_members(openai_chat.parse_request(json.dumps(said).encode()))

@@ -90,6 +90,9 @@ STREAM = sse(
     stop("tool_use", output_tokens=50, output_tokens_details={"thinking_tokens": 7}),
     STOP,
 )
+EARLY = Usage(
+    input_tokens=140, cache_read_tokens=100, cache_write_tokens=10, cache_write_1h_tokens=20
+)
 USAGE = Usage(
     input_tokens=140,
     output_tokens=50,
@@ -99,7 +102,7 @@ USAGE = Usage(
     reasoning_tokens=7,
 )
 EVENTS: list[Event] = [
-    Start("msg_1", "claude-x", 5),
+    Start("msg_1", "claude-x", 5, EARLY),
     ReasoningDelta("hm"),
     ReasoningDelta("", "s1g", "anthropic"),
     ReasoningDelta("", "blob", "anthropic", is_redacted=True),
@@ -271,7 +274,7 @@ def test_error_event_ends_the_stream(word: str, kind: str) -> None:
     """Events before an error still come; then the parser has failed and may have spent."""
     error = {"type": "error", "error": {"type": word, "message": "m"}}
     events, parser = parse(sse(START, *text(0, "a"), error, *text(1, "b"), STOP))
-    assert events == [Start("msg_1", "claude-x", 5), TextDelta("a")]
+    assert events == [Start("msg_1", "claude-x", 5, EARLY), TextDelta("a")]
     assert parser.failure is not None
     assert (parser.failure.kind, parser.failure.may_have_spent) == (kind, True)
     assert parser.feed(sse(STOP)) == []

@@ -65,12 +65,12 @@ CHUNKS = (
 )
 STREAM = sse(*CHUNKS)
 EVENTS: list[Event] = [
-    Start("r1", "gemini-x", 5),
+    Start("r1", "gemini-x", 5, Usage(input_tokens=10)),
     ReasoningDelta("hm"),
     TextDelta("Grüße"),
     TextDelta(" 🌍"),
     ReasoningDelta("", "s0", "gemini"),
-    CallStart(0, "c1", "f", "s1"),
+    CallStart(0, "c1", "f", "s1", issuer="gemini"),
     CallDelta(0, '{"x": 1}'),
     CallStart(1, "call_r1_0_1", "g"),
     CallDelta(1, "{}"),

@@ -8,10 +8,13 @@ import pytest
 from backends.wire.failure import WireError
 from backends.wire.gemini import render_request
 from backends.wire.prompt import (
+    Hints,
     Media,
     Message,
+    Opaque,
     OutputSchema,
     Prompt,
+    ProviderTool,
     Reasoning,
     Sampling,
     Text,
@@ -394,3 +397,63 @@ def test_unmodelled_members_are_listed() -> None:
 def test_what_gemini_cannot_give_is_refused(members: dict[str, Any], param: str) -> None:
     """Too many choices and audio answers are refused, never approximated."""
     assert refuse(make_prompt(**members)) == param
+
+
+@pytest.mark.parametrize(
+    ("members", "model", "thinking", "lost"),
+    [
+        ({"reasoning_tokens_max": 500}, BUDGET_MODEL, {"thinkingBudget": 500}, ()),
+        ({"reasoning_tokens_max": 500}, LEVEL_MODEL, {"thinkingBudget": 500}, ()),
+        ({"reasoning_tokens_max": 500}, OLD_MODEL, None, ("reasoning_tokens_max",)),
+        (
+            {"reasoning_tokens_max": 50},
+            "gemini-2.5-pro",
+            {"thinkingBudget": 128},
+            ("reasoning_tokens_max",),
+        ),
+        ({"shows_reasoning": False}, LEVEL_MODEL, {"includeThoughts": False}, ()),
+        (
+            {"reasoning_effort": "low", "reasoning_tokens_max": 5, "shows_reasoning": True},
+            LEVEL_MODEL,
+            {"thinkingLevel": "low", "includeThoughts": True},
+            ("reasoning_tokens_max",),
+        ),
+    ],
+)
+def test_thinking_by_tokens(
+    members: dict[str, Any], model: str, thinking: dict[str, Any] | None, lost: tuple[str, ...]
+) -> None:
+    """A budget in tokens and the wish to see thinking are carried, or listed."""
+    body, dropped = render(make_prompt(**members), model)
+    assert body.get("generationConfig", {}).get("thinkingConfig") == thinking
+    assert dropped == lost
+
+
+def test_foreign_material_is_listed() -> None:
+    """Parts and tools of other providers, their signatures on calls, and hints."""
+    call = ToolCall("i", "f", "{}", signature="s", issuer="openai")
+    body, dropped = render(
+        make_prompt(
+            user(),
+            Message("assistant", (Opaque("server_tool_use", b"{}"), call)),
+            Message("tool", (ToolResult("i", (Text("x", cache_ttl="5m"),), cache_ttl="5m"),)),
+            provider_tools=(ProviderTool("web_search", b"{}", "tools[1]"),),
+            hints=Hints(user="u", cache_key="k"),
+        )
+    )
+    signature = body["contents"][1]["parts"][0]["thoughtSignature"]
+    assert signature == "skip_thought_signature_validator"
+    assert set(dropped) == {
+        "messages[].content.server_tool_use",
+        "messages[].reasoning_content",
+        "messages[].cache_control",
+        "tools[1]",
+        "user",
+        "prompt_cache_key",
+    }
+
+
+def test_files_of_another_provider_are_refused() -> None:
+    """An id means nothing to Google."""
+    media = Media("image", "image/png", file_id="file-1")
+    assert refuse(make_prompt(Message("user", (media,)))) == "messages[0].content"

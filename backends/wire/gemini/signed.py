@@ -1,0 +1,69 @@
+"""Thought signatures as they stand in Gemini's format, where a signature is base64 of bytes.
+
+Promises: another issuer's signature is wrapped (:mod:`backends.wire.signatures`) and then base64, for Google's
+SDKs decode the member and encode it again, with the URL-safe letters; it comes back as it was given, with what
+its issuer needs beside it: whether the thinking was redacted, and the item's id.
+"""
+
+import base64
+import binascii
+from typing import NamedTuple
+
+from backends.wire.signatures import MARK, unwrap, wrap
+
+ISSUER = "gemini"
+"""The issuer under which Gemini's thought signatures travel."""
+
+SIGNATURE_UNKNOWN = "skip_thought_signature_validator"
+"""Google's documented stand-in for a call's signature that a client could not keep."""
+
+_UNKNOWN = frozenset({SIGNATURE_UNKNOWN, base64.b64encode(SIGNATURE_UNKNOWN.encode()).decode()})
+_BEGIN = base64.b64encode(MARK.encode() + b"\0\0")[:5].decode()
+"""How base64 of the mark begins, whatever follows it."""
+_URL_SAFE = str.maketrans("-_", "+/")
+
+
+class Signed(NamedTuple):
+    """A signature, whose it is, and what belongs to it. No signature: a stand-in was said."""
+
+    signature: str | None
+    issuer: str | None
+    is_redacted: bool = False
+    id: str | None = None
+
+
+def wrap_signature(
+    signature: str, issuer: str | None, *, is_redacted: bool = False, id: str | None = None
+) -> str:
+    """``signature`` as ``thoughtSignature``."""
+    if issuer is None or issuer == ISSUER:
+        return signature
+    name = f"{issuer}{'!' if is_redacted else ''}{f':{id}' if id else ''}"
+    text = wrap(signature, name.replace(".", ""), "gemini")
+    return base64.b64encode(text.encode()).decode()
+
+
+def unwrap_signature(text: str) -> Signed:
+    """What a ``thoughtSignature`` says."""
+    if text in _UNKNOWN:
+        return Signed(None, None)
+    inner = _decode(text) if text.startswith(_BEGIN) else text
+    signature, name = unwrap(inner or text, "gemini")
+    if name is None or name == ISSUER:
+        return Signed(signature, name)
+    issuer, _, item = name.partition(":")
+    return Signed(signature, issuer.removesuffix("!"), issuer.endswith("!"), item or None)
+
+
+def may_hold_wrapped(raw: bytes) -> bool:
+    """Whether a body may hold a signature that is not Google's."""
+    return _BEGIN.encode() in raw or MARK.encode() in raw
+
+
+def _decode(text: str) -> str | None:
+    try:
+        padded = text.translate(_URL_SAFE) + "=" * (-len(text) % 4)
+        inner = base64.b64decode(padded, validate=True).decode()
+    except (binascii.Error, ValueError):
+        return None
+    return inner if inner.startswith(MARK) else None

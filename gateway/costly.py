@@ -1,0 +1,105 @@
+"""What a request may not buy or reach by the way: members whose price or whose reach no policy decides.
+
+Promises: refused before anything is decided, for every target. A priority tier, a search by the provider, a kept
+cache or audio that it speaks is billed apart; passed on unseen it would break the bound of the bill. What names
+things that a provider keeps (files, responses, containers) names things of all who share the provider's account.
+"""
+
+from collections.abc import Callable, Mapping
+
+from backends.wire.prompt import Media, Opaque, Prompt, ToolResult, WireFormat
+from gateway.errors import Refused, refuse
+
+Harmless = tuple[bytes, ...] | Callable[[bytes], bool]
+
+_NULL = (b"null",)
+_TIERS = (b'"auto"', b'"default"', b'"flex"', b"null")
+
+
+def _is_without_compaction(raw: bytes) -> bool:
+    return b"compact" not in raw
+
+
+HARMLESS: Mapping[WireFormat, Mapping[str, Harmless]] = {
+    "openai-chat": {
+        "service_tier": _TIERS,
+        "web_search_options": _NULL,
+        "modalities": (b'["text"]', b"null"),
+        "audio": _NULL,
+        "prompt_cache_retention": (b'"in_memory"', b'"in-memory"', b"null"),
+        # xAI's, then OpenRouter's: another model than was decided on, at another price, at another host.
+        "search_parameters": _NULL,
+        "plugins": (b"[]", b"null"),
+        "models": (b"[]", b"null"),
+        "route": _NULL,
+        "provider": (b"{}", b"null"),
+        "preset": _NULL,
+    },
+    "openai-responses": {
+        "service_tier": _TIERS,
+        "background": (b"false", b"null"),
+        "previous_response_id": _NULL,
+        "conversation": _NULL,
+        "prompt": _NULL,
+        "context_management": (b"[]", b"null"),
+        "prompt_cache_retention": (b'"in_memory"', b'"in-memory"', b"null"),
+        "models": (b"[]", b"null"),
+        "plugins": (b"[]", b"null"),
+        "provider": (b"{}", b"null"),
+    },
+    "anthropic-messages": {
+        "service_tier": (b'"auto"', b'"standard_only"', b"null"),
+        "inference_geo": (b'"global"', b"null"),
+        "speed": (b'"standard"', b"null"),
+        "mcp_servers": (b"[]", b"null"),
+        "container": _NULL,
+        "context_management": _is_without_compaction,
+    },
+    "gemini": {
+        "cachedContent": _NULL,
+        "cached_content": _NULL,
+        "serviceTier": (b'"standard"', b'"STANDARD"', b"null"),
+        "service_tier": (b'"standard"', b'"STANDARD"', b"null"),
+        "generationConfig.responseModalities": (b'["TEXT"]', b'["text"]', b"[]", b"null"),
+        "generationConfig.speechConfig": _NULL,
+        "generationConfig.imageConfig": _NULL,
+    },
+}
+"""Members of each format that may cost or send on more than the request itself, and the values that do not."""
+
+KEPT_ELSEWHERE = frozenset({"item_reference", "container_upload", "mcp_approval_response"})
+"""Kinds of parts that name what a provider keeps."""
+
+
+def refuse_costly_members(prompt: Prompt) -> None:
+    """Raises ``Refused`` for members that buy what no price in the catalogue covers, or reach what the provider
+    keeps."""
+    if prompt.unknown:
+        known = HARMLESS[prompt.format]
+        for name, raw in prompt.unknown.items():
+            harmless = known.get(name)
+            if harmless is not None and not _is_harmless(harmless, raw.strip()):
+                raise _refused(name, f"`{name}`")
+    if prompt.format == "openai-chat":
+        return  # Its parser knows no such parts.
+    for at, message in enumerate(prompt.messages):
+        for part in message.parts:
+            inner = part.content if isinstance(part, ToolResult) else (part,)
+            for one in inner:
+                if isinstance(one, Media) and one.file_id is not None:
+                    raise _refused(f"messages[{at}]", "a file that a provider keeps")
+            if isinstance(part, Opaque) and part.kind in KEPT_ELSEWHERE:
+                raise _refused(f"messages[{at}]", f"a part of type `{part.kind}`")
+
+
+def _is_harmless(harmless: Harmless, raw: bytes) -> bool:
+    return raw in harmless if isinstance(harmless, tuple) else harmless(raw)
+
+
+def _refused(param: str, what: str) -> Refused:
+    return refuse(
+        "policy_refused",
+        f"{what} is not allowed here: it is billed, sent on or kept outside of what policy decides",
+        code="policy_refused",
+        param=param,
+    )

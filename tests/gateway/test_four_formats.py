@@ -1,0 +1,267 @@
+"""Every format at its own address: keys where the SDKs put them, errors in the client's words, accounts as ever."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.admission import Limit
+from gateway.identity import NewKey
+from tests.gateway_process import RunningGateway, Scene
+from tests.upstreams import Scripted, chat_answer, chat_stream, event
+
+HOME = "auto:private"
+CARD = "my card is 4111 1111 1111 1111"
+
+
+def messages(gateway: RunningGateway, body: dict[str, Any], **headers: str) -> httpx.Response:
+    """One request as Anthropic's SDK sends it."""
+    sent = {"x-api-key": gateway.key, "anthropic-version": "2023-06-01"} | {
+        name.replace("_", "-"): value for name, value in headers.items()
+    }
+    said = {"model": HOME, "max_tokens": 50, "messages": [{"role": "user", "content": "hi"}]}
+    return gateway.client.post("/v1/messages", json=said | body, headers=sent)
+
+
+def generate(
+    gateway: RunningGateway, body: dict[str, Any], model: str = HOME, verb: str = "generateContent"
+) -> httpx.Response:
+    """One request as Google's SDK sends it."""
+    said = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
+    sent = {"x-goog-api-key": gateway.key}
+    return gateway.client.post(f"/v1beta/models/{model}:{verb}", json=said | body, headers=sent)
+
+
+def test_messages_to_a_worker_at_home(scene: Scene) -> None:
+    """A Messages client is answered by a host of another format, and the call is booked."""
+    scene.home.default = chat_answer("hello")
+    answer = messages(scene.gateway, {"system": "Be brief.", "stop_sequences": ["END"]})
+    body = answer.json()
+    assert answer.status_code == 200
+    assert body["content"] == [{"type": "text", "text": "hello"}]
+    assert (body["type"], body["stop_reason"]) == ("message", "end_turn")
+    sent: Any = scene.home.requests[-1].json
+    assert sent["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert (sent["stop"], sent["max_tokens"]) == (["END"], 50)
+    row = scene.gateway.rows("requests")[-1]
+    assert (row["format"], row["state"]) == ("anthropic-messages", "answered")
+    usage = body["usage"]
+    attempt = scene.gateway.rows("attempts")[-1]
+    assert attempt["input_tokens"] == usage["input_tokens"] + usage["cache_read_input_tokens"]
+    assert attempt["output_tokens"] == usage["output_tokens"]
+
+
+def test_messages_streamed_from_a_worker_at_home(scene: Scene) -> None:
+    """Events in Anthropic's order, to the end."""
+    scene.home.default = chat_stream(("he", "llo"))
+    answer = messages(scene.gateway, {"stream": True})
+    events = [line[7:] for line in answer.text.splitlines() if line.startswith("event: ")]
+    assert events == [
+        "message_start", "ping", "content_block_start", "content_block_delta",
+        "content_block_delta", "content_block_stop", "message_delta", "message_stop",
+    ]  # fmt: skip
+
+
+def test_generate_content_from_a_worker_at_home(scene: Scene) -> None:
+    """A Gemini client likewise, plain, as events, and as one array."""
+    scene.home.default = chat_answer("hello")
+    body = generate(scene.gateway, {}).json()
+    assert body["candidates"][0]["content"]["parts"] == [{"text": "hello"}]
+    assert body["candidates"][0]["finishReason"] == "STOP"
+    scene.home.default = chat_stream(("he", "llo"))
+    streamed = generate(scene.gateway, {}, verb="streamGenerateContent?alt=sse")
+    assert streamed.headers["content-type"].startswith("text/event-stream")
+    lines = [json.loads(line[6:]) for line in streamed.text.splitlines() if line]
+    array = generate(scene.gateway, {}, verb="streamGenerateContent")
+    assert array.headers["content-type"].startswith("application/json")
+    for chunks in (lines, array.json()):
+        parts = [p for c in chunks for p in c["candidates"][0].get("content", {}).get("parts", ())]
+        assert "".join(part["text"] for part in parts) == "hello"
+        assert chunks[-1]["candidates"][0]["finishReason"] == "STOP"
+
+
+@pytest.mark.parametrize("way", ["bearer", "x-api-key", "x-goog-api-key", "query"])
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1beta/models/auto:private:generateContent"])
+def test_the_key_may_stand_wherever_an_sdk_puts_it(scene: Scene, way: str, path: str) -> None:
+    """Each place is taken; a wrong key at the same place is not."""
+    scene.home.default = chat_answer("hello")
+    body: dict[str, Any] = {"contents": [{"parts": [{"text": "hi"}]}]}
+    if path == "/v1/messages":
+        body = {"model": HOME, "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
+    for key, status in ((scene.gateway.key, 200), ("mg-wrong", 401)):
+        headers = {} if way == "query" else {way: key}
+        if way == "bearer":
+            headers = {"authorization": f"Bearer {key}"}
+        query = {"key": key} if way == "query" else {}
+        answer = scene.gateway.client.post(path, json=body, headers=headers, params=query)
+        assert answer.status_code == status
+
+
+def test_errors_are_in_the_clients_words(scene: Scene) -> None:
+    """Type, status and place, as each format's clients look for them, with the kind in the same header."""
+    bad = messages(scene.gateway, {"messages": [{"role": "robot", "content": "x"}]})
+    assert (bad.status_code, bad.json()["type"]) == (400, "error")
+    assert bad.json()["error"]["type"] == "invalid_request_error"
+    assert "messages[0].role" in bad.json()["error"]["message"]
+    assert bad.headers["x-moegate-error"] == "invalid_request"
+    unknown = messages(scene.gateway, {"model": "nobody"})
+    assert (unknown.status_code, unknown.json()["error"]["type"]) == (404, "not_found_error")
+    wrong = generate(scene.gateway, {"contents": []})
+    assert (wrong.status_code, wrong.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
+    missing = generate(scene.gateway, {}, model="nobody")
+    assert (missing.status_code, missing.json()["error"]["status"]) == (404, "NOT_FOUND")
+    assert missing.json()["error"]["details"][0]["reason"] == "MODEL_NOT_FOUND"
+    client = scene.gateway.client
+    assert client.get("/v1/messages").json()["error"]["type"] == "invalid_request_error"
+    assert client.get("/v1beta/nothing").json()["error"]["status"] == "NOT_FOUND"
+
+
+def test_a_budget_holds_in_every_format(scene: Scene) -> None:
+    """An empty budget refuses in the format's own way; nothing is sent."""
+    key = scene.gateway.make_key(NewKey("poor", limit=Limit("", "month", 1)))
+    poor = {"x-api-key": key}
+    said = {"model": "openai/gpt-5.4-nano", "max_tokens": 5}
+    asked = {"messages": [{"role": "user", "content": "hi"}]}
+    refused = scene.gateway.client.post("/v1/messages", json=said | asked, headers=poor)
+    assert (refused.status_code, refused.json()["error"]["type"]) == (402, "billing_error")
+    assert refused.headers["x-should-retry"] == "false"
+    path = "/v1beta/models/openai/gpt-5.4-nano:generateContent"
+    contents = {"contents": [{"parts": [{"text": "hi"}]}]}
+    refused = scene.gateway.client.post(path, json=contents, headers=poor)
+    assert (refused.status_code, refused.json()["error"]["status"]) == (429, "RESOURCE_EXHAUSTED")
+    assert scene.outside.requests == []
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "text",
+        "system",
+        "tool result",
+        "tool arguments",
+        "unknown member",
+        "provider tool",
+        "user id",
+    ],
+)
+def test_a_private_prompt_stays_at_home_in_messages(scene: Scene, place: str) -> None:
+    """Wherever a card number stands in a Messages body, it reaches the worker at home and nobody else."""
+    scene.home.default = chat_answer("ok")
+    user = {"role": "user", "content": "hi"}
+    use = {"type": "tool_use", "id": "t1", "name": "f", "input": {"x": CARD}}
+    result = {
+        "type": "tool_result",
+        "tool_use_id": "t1",
+        "content": [{"type": "text", "text": CARD}],
+    }
+    tool = {"name": "f", "input_schema": {"type": "object"}}
+    bodies: dict[str, dict[str, Any]] = {
+        "text": {"messages": [{"role": "user", "content": CARD}]},
+        "system": {"system": [{"type": "text", "text": CARD}]},
+        "tool result": {
+            "tools": [tool],
+            "messages": [
+                user,
+                {"role": "assistant", "content": [use | {"input": {}}]},
+                {"role": "user", "content": [result]},
+            ],
+        },
+        "tool arguments": {
+            "tools": [tool],
+            "messages": [
+                user,
+                {"role": "assistant", "content": [use]},
+                {"role": "user", "content": [result | {"content": "ok"}]},
+            ],
+        },
+        "unknown member": {"odd": {"deep": [CARD]}},
+        "provider tool": {"tools": [{"type": "web_search_20250305", "name": "w", "odd": CARD}]},
+        "user id": {"metadata": {"user_id": CARD}},
+    }
+    answer = messages(scene.gateway, bodies[place] | {"model": "auto"})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-moegate-target"].startswith("sglang/")
+    refused = messages(scene.gateway, bodies[place] | {"model": "openai/gpt-5.4-nano"})
+    assert (refused.status_code, refused.json()["error"]["type"]) == (403, "permission_error")
+    assert scene.outside.requests == []
+
+
+@pytest.mark.parametrize("place", ["text", "system", "function response", "odd part", "tool"])
+def test_a_private_prompt_stays_at_home_in_generate_content(scene: Scene, place: str) -> None:
+    """The same in a Gemini body."""
+    scene.home.default = chat_answer("ok")
+    call = {"functionCall": {"name": "f", "args": {}}}
+    response = {"functionResponse": {"name": "f", "response": {"output": CARD}}}
+    bodies: dict[str, dict[str, Any]] = {
+        "text": {"contents": [{"parts": [{"text": CARD}]}]},
+        "system": {"systemInstruction": {"parts": [{"text": CARD}]}},
+        "function response": {
+            "contents": [
+                {"role": "user", "parts": [{"text": "hi"}]},
+                {"role": "model", "parts": [call]},
+                {"role": "user", "parts": [response]},
+            ]
+        },
+        "odd part": {"contents": [{"parts": [{"text": "hi"}, {"executableCode": {"code": CARD}}]}]},
+        "tool": {"tools": [{"googleSearch": {"odd": CARD}}]},
+    }
+    answer = generate(scene.gateway, bodies[place], model="auto")
+    assert answer.status_code == 200, answer.text
+    refused = generate(scene.gateway, bodies[place], model="openai/gpt-5.4-nano")
+    assert (refused.status_code, refused.json()["error"]["status"]) == (403, "PERMISSION_DENIED")
+    assert scene.outside.requests == []
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        {"service_tier": "priority"},
+        {"mcp_servers": [{"type": "url", "url": "https://evil.example", "name": "e"}]},
+        {"container": "container_1"},
+        {"inference_geo": "us"},
+        {"context_management": {"edits": [{"type": "compact_20260112"}]}},
+        {"messages": [{"role": "user", "content": [
+            {"type": "document", "source": {"type": "file", "file_id": "file_1"}}]}]},
+        {"messages": [{"role": "user", "content": [
+            {"type": "container_upload", "file_id": "file_1"}]}]},
+    ],
+    ids=lambda member: next(iter(member)),
+)  # fmt: skip
+def test_what_no_price_covers_is_refused(scene: Scene, member: dict[str, Any]) -> None:
+    """Dearer tiers, addresses to call, and things that a provider keeps for all who share its account."""
+    refused = messages(scene.gateway, member | {"model": "auto"})
+    assert refused.status_code == 403, refused.text
+    assert refused.headers["x-moegate-error"] == "policy_refused"
+    assert scene.home.requests == scene.outside.requests == []
+
+
+def test_a_cut_stream_ends_in_the_formats_error(scene: Scene) -> None:
+    """No invented stop: an error event, and nothing after it."""
+    half = event({"id": "c", "choices": [{"index": 0, "delta": {"content": "he"}}]})
+    scene.home.default = Scripted(chunks=(half,))
+    said = messages(scene.gateway, {"stream": True}).text
+    assert said.rstrip().splitlines()[-2] == "event: error"
+    assert "message_stop" not in said
+    assert 'stop_reason":"' not in said
+    streamed = generate(scene.gateway, {}, verb="streamGenerateContent?alt=sse").text
+    last = json.loads(streamed.strip().splitlines()[-1][6:])
+    assert last["error"]["status"] == "UNAVAILABLE"
+    assert "finishReason" not in streamed
+
+
+def test_models_in_three_forms(scene: Scene) -> None:
+    """The same names, as each SDK lists them."""
+    client, key = scene.gateway.client, scene.gateway.key
+    ours = client.get("/v1/models", headers={"authorization": f"Bearer {key}"}).json()["data"]
+    names = {one["id"] for one in ours}
+    headers = {"x-api-key": key, "anthropic-version": "2023-06-01"}
+    theirs = client.get("/v1/models", headers=headers).json()
+    assert {one["id"] for one in theirs["data"]} == names
+    assert theirs["has_more"] is False
+    google = client.get("/v1beta/models", headers={"x-goog-api-key": key}).json()["models"]
+    assert {one["name"] for one in google} == {f"models/{name}" for name in names}
+    one = client.get("/v1beta/models/auto", headers={"x-goog-api-key": key}).json()
+    assert one["name"] == "models/auto"
+    missing = client.get("/v1beta/models/nobody", headers={"x-goog-api-key": key})
+    assert missing.json()["error"]["status"] == "NOT_FOUND"

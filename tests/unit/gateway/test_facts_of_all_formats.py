@@ -1,0 +1,139 @@
+"""Nothing of a Messages or generateContent body travels where no detector looks."""
+
+import base64
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from backends.wire.anthropic_messages import patch_request as patch_messages
+from backends.wire.clients import CLIENTS
+from backends.wire.failure import WireError
+from backends.wire.gemini.patch import patch_request as patch_gemini
+from backends.wire.prompt import Asked, Prompt, WireFormat
+from gateway.facts import segments
+
+MARK = "kzqxvjmwpt"
+PIXEL = base64.b64encode(b"\x89PNG pixel").decode()
+KEPT: dict[str, Any] = {"type": "ephemeral", "ttl": "1h"}
+MESSAGES: dict[str, Any] = {
+    "model": "m", "max_tokens": 2000, "stream": True, "cache_control": KEPT, "stop_sequences": ["q"],
+    "system": [{"type": "text", "text": "s", "cache_control": KEPT}],
+    "metadata": {"user_id": "u"}, "thinking": {"type": "adaptive", "display": "summarized"},
+    "tool_choice": {"type": "auto", "disable_parallel_tool_use": False},
+    "output_config": {"effort": "high", "format": {"type": "json_schema", "schema": {"type": "object"}}},
+    "tools": [
+        {"name": "f", "description": "d", "input_schema": {"type": "object"}, "cache_control": KEPT, "strict": True},
+        {"type": "bash_20250124", "name": "bash"},
+    ],
+    "messages": [
+        {"role": "user", "content": [
+            {"type": "text", "text": "hi", "cache_control": KEPT, "citations": None},
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL},
+             "cache_control": KEPT},
+            {"type": "image", "source": {"type": "url", "url": "https://a.example/c"}},
+            {"type": "document", "title": "T", "source": {"type": "text", "media_type": "text/plain", "data": "d"}},
+            {"type": "document", "title": "T", "source": {"type": "file", "file_id": "f"}},
+            {"type": "document", "title": "T", "context": "cx", "source": {
+                "type": "content", "content": [{"type": "text", "text": "x"}]}}]},
+        {"role": "assistant", "content": [
+            {"type": "thinking", "thinking": "t", "signature": "S"}, {"type": "text", "text": "x"},
+            {"type": "tool_use", "id": "c", "name": "f", "input": {"a": ["b"]}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "is_error": False, "content": [
+            {"type": "text", "text": "r"},
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}},
+            {"type": "search_result", "source": "s", "title": "t", "content": [{"type": "text", "text": "x"}]}]}]},
+    ],
+}  # fmt: skip
+GENERATE: dict[str, Any] = {
+    "systemInstruction": {"role": "system", "parts": [{"text": "s"}]},
+    "contents": [
+        {"role": "user", "parts": [
+            {"text": "hi"}, {"inlineData": {"mimeType": "image/png", "data": PIXEL, "displayName": "d"}},
+            {"fileData": {"mimeType": "image/png", "fileUri": "https://a.example/c.png"}}]},
+        {"role": "model", "parts": [
+            {"text": "hm", "thought": True}, {"text": "x", "thoughtSignature": "U0lH"},
+            {"functionCall": {"id": "c", "name": "f", "args": {"a": ["b"]}}, "thoughtSignature": "U0lH"},
+            {"executableCode": {"language": "PYTHON", "code": "1"}}]},
+        {"role": "user", "parts": [
+            {"functionResponse": {"id": "c", "name": "f", "response": {"output": "r", "more": {"deep": "x"}}}}]},
+    ],
+    "tools": [{"functionDeclarations": [
+        {"name": "f", "description": "d", "parameters": {"type": "OBJECT", "properties": {"a": {"type": "STRING"}}}},
+        {"name": "g", "parametersJsonSchema": {"type": "object"}}]}, {"googleSearch": {}}],
+    "toolConfig": {"functionCallingConfig": {"mode": "AUTO"}},
+    "safetySettings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}], "labels": {"k": "x"},
+    "generationConfig": {
+        "temperature": 0.5, "stopSequences": ["x"], "responseMimeType": "application/json",
+        "responseJsonSchema": {"type": "object"}, "thinkingConfig": {"includeThoughts": True}},
+}  # fmt: skip
+BODIES: dict[WireFormat, dict[str, Any]] = {"anthropic-messages": MESSAGES, "gemini": GENERATE}
+OPAQUE = {"data", "signature", "thoughtSignature"}
+"""Bytes that nobody can read: media and signatures."""
+
+
+def nodes(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Everything in a body, with its path."""
+    yield path, node
+    entries = (
+        node.items()
+        if isinstance(node, dict)
+        else enumerate(node)
+        if isinstance(node, list)
+        else ()
+    )
+    for key, value in entries:
+        yield from nodes(value, (*path, key))
+
+
+def marked(body: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The body with the mark as a member of each object, as the name of one, and as each text."""
+    for path, node in nodes(body):
+        said = copy.deepcopy(body)
+        holder: Any = said
+        for step in path[:-1]:
+            holder = holder[step]
+        where = ".".join(map(str, path))
+        if isinstance(node, dict):
+            here = holder[path[-1]] if path else said
+            here["zz"] = MARK
+            yield f"{where}.zz", said
+            again = copy.deepcopy(said)
+            place: Any = again
+            for step in path:
+                place = place[step]
+            del place["zz"]
+            place[MARK] = 1
+            yield f"{where}.MARK", again
+        elif isinstance(node, str) and path[-1] not in OPAQUE:
+            holder[path[-1]] = MARK
+            yield where, said
+
+
+def travels(prompt: Prompt) -> bool:
+    """Whether the mark leaves in pass-through."""
+    if prompt.format == "gemini":
+        body, _ = patch_gemini(prompt, model="m", output_cap=None, allows_provider_tools=True)
+    else:
+        body, _ = patch_messages(prompt, model="m", output_cap=None, allows_provider_tools=True)
+    return MARK.encode() in body
+
+
+@pytest.mark.parametrize("client", list(BODIES))
+def test_what_travels_has_been_looked_at(client: WireFormat) -> None:
+    """Any member and any text, at any place: in a segment, refused, or not sent."""
+    unseen: list[str] = []
+    count = 0
+    for where, body in marked(BODIES[client]):
+        try:
+            prompt = CLIENTS[client].parse_request(json.dumps(body).encode(), Asked("m"))
+            leaves = travels(prompt)
+        except WireError:
+            continue
+        count += 1
+        if leaves and not any(MARK in segment.text for segment in segments(prompt)):
+            unseen.append(where)
+    assert unseen == []
+    assert count > 60
