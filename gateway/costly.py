@@ -7,6 +7,7 @@ things that a provider keeps (files, responses, containers) names things of all 
 
 from collections.abc import Callable, Mapping
 
+from backends.wire.gemini.members import to_camel
 from backends.wire.prompt import Media, Opaque, Prompt, ToolResult, WireFormat
 from gateway.errors import Refused, refuse
 
@@ -57,9 +58,7 @@ HARMLESS: Mapping[WireFormat, Mapping[str, Harmless]] = {
     },
     "gemini": {
         "cachedContent": _NULL,
-        "cached_content": _NULL,
         "serviceTier": (b'"standard"', b'"STANDARD"', b"null"),
-        "service_tier": (b'"standard"', b'"STANDARD"', b"null"),
         "generationConfig.responseModalities": (b'["TEXT"]', b'["text"]', b"[]", b"null"),
         "generationConfig.speechConfig": _NULL,
         "generationConfig.imageConfig": _NULL,
@@ -67,8 +66,11 @@ HARMLESS: Mapping[WireFormat, Mapping[str, Harmless]] = {
 }
 """Members of each format that may cost or send on more than the request itself, and the values that do not."""
 
-KEPT_ELSEWHERE = frozenset({"item_reference", "container_upload", "mcp_approval_response"})
-"""Kinds of parts that name what a provider keeps."""
+REFUSED_PARTS = frozenset(
+    {"item_reference", "container_upload", "mcp_approval_response", "inlineData", "fileData"}
+)
+"""Kinds of parts that name what a provider keeps, and video, whose tokens nothing in a request bounds (images,
+audio and documents are no such parts)."""
 
 
 def refuse_costly_members(prompt: Prompt) -> None:
@@ -77,7 +79,7 @@ def refuse_costly_members(prompt: Prompt) -> None:
     if prompt.unknown:
         known = HARMLESS[prompt.format]
         for name, raw in prompt.unknown.items():
-            harmless = known.get(name)
+            harmless = known.get(_spelled(prompt.format, name))
             if harmless is not None and not _is_harmless(harmless, raw.strip()):
                 raise _refused(name, f"`{name}`")
     if prompt.format == "openai-chat":
@@ -88,8 +90,13 @@ def refuse_costly_members(prompt: Prompt) -> None:
             for one in inner:
                 if isinstance(one, Media) and one.file_id is not None:
                     raise _refused(f"messages[{at}]", "a file that a provider keeps")
-            if isinstance(part, Opaque) and part.kind in KEPT_ELSEWHERE:
+            if isinstance(part, Opaque) and part.kind in REFUSED_PARTS:
                 raise _refused(f"messages[{at}]", f"a part of type `{part.kind}`")
+
+
+def _spelled(format: WireFormat, path: str) -> str:
+    """A member's path in the spelling of :data:`HARMLESS`: Google takes two."""
+    return ".".join(map(to_camel, path.split("."))) if format == "gemini" else path
 
 
 def _is_harmless(harmless: Harmless, raw: bytes) -> bool:

@@ -236,6 +236,30 @@ def test_what_no_price_covers_is_refused(scene: Scene, member: dict[str, Any]) -
     assert scene.home.requests == scene.outside.requests == []
 
 
+@pytest.mark.parametrize(
+    "member",
+    [
+        {"cachedContent": "cachedContents/x"},
+        {"generationConfig": {"responseModalities": ["AUDIO"]}},
+        {"generation_config": {"response_modalities": ["IMAGE"]}},
+        {"service_tier": "priority"},
+        {"contents": [{"parts": [{"fileData": {"fileUri": "files/x", "mimeType": "image/png"}}]}]},
+        {"contents": [{"parts": [{"fileData": {
+            "fileUri": "https://a.example/b.mp4", "mimeType": "video/mp4"}}]}]},
+        {"contents": [{"parts": [{"inlineData": {"mimeType": "video/mp4", "data": "aGk="}}]}]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_no_price_covers_is_refused_in_generate_content(
+    scene: Scene, member: dict[str, Any]
+) -> None:
+    """In either spelling of a name: kept caches and files, other tiers, audio and pictures, video."""
+    refused = generate(scene.gateway, member, model="auto")
+    assert refused.status_code == 403, refused.text
+    assert refused.headers["x-moegate-error"] == "policy_refused"
+    assert scene.home.requests == scene.outside.requests == []
+
+
 def test_a_cut_stream_ends_in_the_formats_error(scene: Scene) -> None:
     """No invented stop: an error event, and nothing after it."""
     half = event({"id": "c", "choices": [{"index": 0, "delta": {"content": "he"}}]})
