@@ -64,10 +64,15 @@ def digits_of(text: str) -> str:
     return _NOT_DIGIT.sub("", text)
 
 
-def is_mail_domain(whole: str, value: str) -> bool:
-    """What follows the @ is a domain, not an attribute of a variable."""
-    del whole
-    return ".." not in value and value.rpartition(".")[2] not in _NOT_DOMAINS
+NOBODYS_MAIL = frozenset({"noreply", "no-reply", "donotreply", "do-not-reply"})
+"""Addresses that nobody reads or is known by: what machines sign with (commits, receipts)."""
+
+
+def is_mail_address(whole: str, value: str) -> bool:
+    """What follows the @ is a domain, not an attribute of a variable; what stands before it may be somebody."""
+    if ".." in value or value.rpartition(".")[2] in _NOT_DOMAINS:
+        return False
+    return whole[: -len(value) - 1].lower() not in NOBODYS_MAIL
 
 
 def passes_luhn(digits: str) -> bool:

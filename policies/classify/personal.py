@@ -7,6 +7,9 @@ from policies.classify.rules import Rule
 _OTHER = r"\x{80}-\x{10FFFF}"
 # The scripts of top-level domains (IANA's root zone), more or less: Greek to Georgian, Chinese, Japanese, Korean.
 _LETTERS = r"\x{370}-\x{1FFF}\x{3040}-\x{30FF}\x{3400}-\x{9FFF}\x{AC00}-\x{D7A3}"
+_LOCAL = rf"[A-Za-z0-9_%+\-.{_OTHER}]"
+_ODD_LOCAL = rf"[A-Za-z0-9][!#$&*?^~=]|\"[A-Za-z0-9{_OTHER}][^\"\n@]*[A-Za-z0-9{_OTHER}]\""
+_DOMAIN = rf"[A-Za-z0-9{_OTHER}][A-Za-z0-9.\-{_OTHER}]*\.(?:[A-Za-z]{{2,24}}\b|[{_LETTERS}]{{2}})"
 _START = r"(?:\A|[^0-9A-Za-z])"
 _PHONE_WORDS = (
     r"(?i)(?:\btel|telefon\w{0,3}|t[eé]l[eé]fono|t[eé]l[eé]phone|phone|mobile?|handy|\bcell|\bfax|whatsapp|"
@@ -25,9 +28,9 @@ PERSONAL: tuple[Rule, ...] = (
     # RFC 5321 addresses: plain, in quotes or with another sign before the @; domains of other scripts (RFC 6531).
     Rule(
         "pii.email",
-        rf"(?:[A-Za-z0-9_%+\-.{_OTHER}]|[A-Za-z0-9][!#$&*?^~=]|\"[A-Za-z0-9{_OTHER}][^\"\n@]*[A-Za-z0-9{_OTHER}]\")@"
-        rf"([A-Za-z0-9{_OTHER}][A-Za-z0-9.\-{_OTHER}]*\.(?:[A-Za-z]{{2,24}}\b|[{_LETTERS}]{{2}}))",
-        checks.is_mail_domain,
+        rf"(?:{_LOCAL}|{_ODD_LOCAL})@({_DOMAIN})",
+        checks.is_mail_address,
+        rf"(?:{_LOCAL}{{1,64}}|{_ODD_LOCAL})@({_DOMAIN})",
     ),
     Rule(
         "pii.email",

@@ -15,6 +15,8 @@ FOUND = [
     ("pii.email", "jo [at] example [dot] org"),
     ("pii.email", '"anna schmidt"@firma-beispiel.de'),
     ("pii.email", "anna!@firma.de"),
+    ("pii.email", "anna.noreply@firma.de"),
+    ("pii.email", "from noreply@firma.de to anna@firma.de"),
     ("pii.email", "анна@почта.рф"),
     ("pii.email", "用户@例子.中国"),
     ("pii.phone", "ring +49 151 23456789 or not"),
@@ -74,6 +76,8 @@ FOUND = [
     ("secret.generic", f"acme KEY {HEX[:32]}"),
 ]
 NOT_FOUND = [
+    "Co-Authored-By: Claude <noreply@anthropic.com>",
+    "No-Reply@firma.de",
     "x@w.transpose(0, 1) + a @ b.T",
     "@decorator and user@host",
     "2024-01-15 10:22:33, 01.02.2024, 05/06/1990",
