@@ -73,6 +73,7 @@ WORDS: Mapping[WireFormat, Mapping[str, str]] = {
         "messages[].reasoning_content": "messages[].content.thinking",
         "tools[].function.strict": "tools[].strict",
         "user": "metadata.user_id",
+        "prompt_cache_retention": "cache_control",
     },
     "gemini": {
         "audio": "generationConfig.speechConfig",

@@ -511,6 +511,11 @@ FEATURES: tuple[Feature, ...] = (
         holds("user-4711"),
     ),
     Feature(
+        "cache hints",
+        {ANTHROPIC: {"system": [{"type": "text", "text": "Be a pirate.", "cache_control": {"type": "ephemeral"}}]}},
+        {CHAT: never, RESPONSES: never, GEMINI: never, ANTHROPIC: lambda body: "cache_control" in json.dumps(body)},
+    ),
+    Feature(
         "log probabilities",
         {CHAT: {"logprobs": True, "top_logprobs": 3},
          RESPONSES: {"top_logprobs": 3, "include": ["message.output_text.logprobs"]},

@@ -7,7 +7,7 @@ kept in the context, may; what makes the provider fetch, run, keep or bill somet
 ALLOWED = (
     "claude-code-", "interleaved-thinking-", "context-management-", "prompt-caching-", "extended-cache-ttl-",
     "fine-grained-tool-streaming-", "token-efficient-tools-", "output-128k-", "effort-", "structured-outputs-",
-    "thinking-token-count-", "adaptive-thinking-", "redact-thinking-", "tool-search-tool-", "advanced-tool-use-",
+    "thinking-token-count-", "adaptive-thinking-", "mid-conversation-system-", "redact-thinking-", "tool-search-tool-", "advanced-tool-use-",
     "model-context-window-exceeded-", "computer-use-", "pdfs-", "message-batches-", "token-counting-",
 )  # fmt: skip
 """Beginnings of names (Anthropic's beta headers page and Claude Code 2.1, November 2026). Left out on purpose:

@@ -65,6 +65,7 @@ def render_request(
     said: Json = {"reasoning_effort": effort, "n": prompt.choices if prompt.choices > 1 else None}
     said |= _sampling(prompt, losses)
     said |= {"user": prompt.hints.user, "prompt_cache_key": prompt.hints.cache_key}
+    _list_cache_hints(prompt, losses)
     for name, value in said.items():
         if value is None:
             continue
@@ -75,6 +76,20 @@ def render_request(
     if prompt.unknown:
         losses.add_unknown(prompt.unknown, frozenset())
     return Rendered(_ENCODER.encode(body), losses.names())
+
+
+def _list_cache_hints(prompt: Prompt, losses: Losses) -> None:
+    """These hosts find out by themselves what is worth keeping."""
+    if prompt.hints.cache_ttl is not None:
+        losses.add("prompt_cache_retention")
+    if any(tool.cache_ttl is not None for tool in prompt.tools):
+        losses.add("tools[].cache_control")
+    if any(
+        getattr(part, "cache_ttl", None) is not None
+        for message in prompt.messages
+        for part in message.parts
+    ):
+        losses.add("messages[].cache_control")
 
 
 def _sampling(prompt: Prompt, losses: Losses) -> Json:
