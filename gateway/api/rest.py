@@ -218,7 +218,8 @@ class Rest:
             message = f"`{request.method}` is not allowed on `{shown}`"
             failure = Failure("invalid_request", message, code="method_not_allowed")
             allowed = {name.lower(): value for name, value in (error.headers or {}).items()}
-            return self._failure(request, failure, allow=allowed.get("allow"))
+            allow = "POST" if request.url.path in PATHS else allowed.get("allow")
+            return self._failure(request, failure, allow=allow)
         failure = Failure("invalid_request", f"there is nothing at `{shown}`", code="not_found")
         return self._failure(request, failure)
 

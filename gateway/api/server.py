@@ -110,6 +110,9 @@ class Protocol(HttpToolsProtocol):
             hang_up = cast("Callable[[], None] | None", cycle.scope.get(HANG_UP))
             if hang_up is not None:
                 hang_up()
+        if self.scope is not None:
+            # It leads back here, and a cycle would keep the head of the last request until it is collected.
+            self.scope.pop(ANSWER, None)  # type: ignore[typeddict-item]  # as HANG_UP
 
     def data_received(self, data: bytes) -> None:
         """See :class:`asyncio.Protocol`."""
@@ -175,6 +178,10 @@ class Protocol(HttpToolsProtocol):
             return
         super().on_message_complete()
         self.scope[IS_BODY_IN] = True  # type: ignore[typeddict-unknown-key]  # as HANG_UP
+        if self.cycle is not None:
+            # Also of a request that was refused before its body had come.
+            self.cycle.more_body = False
+            self._since = self.loop.time()
         # A large body paused it, and nobody may ask for more of it: a hang-up could not be seen.
         self.flow.resume_reading()
 

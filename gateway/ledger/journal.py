@@ -125,14 +125,22 @@ class Journal:
     def begin(self, row: RequestRow) -> None:
         """Journal a request that is about to call, in state ``open``: if we die, the next start books
         it with what its calls cost. Again before each further call. Raises :class:`JournalDown`."""
-        segment, _start = self._write_beside(row)
+        payload = self._encoder.encode(row)
+        # Room for the intent that follows as well: what is begun and cannot go on would hold its segment.
+        kept_back = (len(self._open) + 2) * SETTLE_BYTES_MAX
+        segment, _start = self._write(payload, kept_back=kept_back)
+        segment.unshipped += 1
         _let_go(self._begun.get(row.request_id))
         self._begun[row.request_id] = segment
 
     def record(self, row: RequestRow) -> None:
-        """Journal a request that has ended. Raises :class:`JournalDown`."""
-        segment, place = self._write_beside(row)
+        """Journal a request that has ended. Raises :class:`JournalDown`: then its row is lost, and holds nothing."""
         begun = self._begun.pop(row.request_id, None)
+        try:
+            segment, place = self._write_beside(row)
+        except JournalDown:
+            _let_go(begun)
+            raise
         self._places.append(_Place(segment, *place, begun))
 
     def hold(self, row: HoldRow) -> None:

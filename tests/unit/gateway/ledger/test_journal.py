@@ -1,6 +1,7 @@
 """The journal: nothing is lost, whatever kills the writer; nothing is doubled."""
 
 import asyncio
+import contextlib
 import errno
 import os
 import resource
@@ -451,4 +452,41 @@ def test_kill_9_loses_no_attempt_and_doubles_none(tmp_path: Path, lines: int) ->
         if kind == "s":
             assert (row.state, row.cost_nanousd) == ("settled", int(number))
     assert sum(row.state == "in_doubt" for row in left(journal)) <= 1
+    journal.close()
+
+
+def test_full_disk_pins_no_segment(tmp_path: Path) -> None:
+    """However often the disk is full and has room again, every file that nobody needs any more goes."""
+    is_full = False
+
+    def open_segment(path: Path, size: int) -> Segment:
+        if is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return Segment(path, size)
+
+    journal = Journal(tmp_path, segment_bytes=65536, open_segment=open_segment)
+
+    def serve(name: str) -> bool:
+        """One request from its beginning to its row; whether its call was made."""
+        row = msgspec.structs.replace(request(name), decision="d" * 1000)
+        try:
+            journal.begin(row)
+            journal.intend(attempt(name))
+        except JournalDown:
+            with contextlib.suppress(JournalDown):
+                journal.record(row)
+            return False
+        journal.settle(attempt(name, "settled"))
+        journal.record(row)
+        return True
+
+    for episode in range(20):
+        is_full = True
+        answered = [serve(f"full-{episode}-{number}") for number in range(200)]
+        assert not answered[-1]
+        is_full = False
+        assert serve(f"room-{episode}")
+        while journal.unshipped:
+            journal.shipped(len(journal.take(500)))
+    assert len(wait_for_files(tmp_path, 2)) <= 2
     journal.close()
