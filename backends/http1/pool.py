@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import aiohappyeyeballs
 
 from backends.http1.connection import Connection, HeadLimits
+from backends.http1.dial import Dialler
 from backends.http1.head import Origin
 
 KEEP_ALIVE_SECONDS: Final = 15.0
@@ -58,6 +59,7 @@ class Pool:
 
     def __init__(self, connections_max: int, limits: HeadLimits) -> None:
         self._loop = asyncio.get_running_loop()
+        self._dialler = Dialler(self._loop)
         self._limits = limits
         self._connections_max = connections_max
         self._resting: dict[Origin, deque[Connection]] = {}
@@ -131,7 +133,10 @@ class Pool:
         addresses = await self._look_up(origin)
         try:
             reached = await aiohappyeyeballs.start_connection(
-                addresses, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS, interleave=1, loop=self._loop
+                addresses,
+                happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS,
+                interleave=1,
+                loop=self._dialler.as_loop(),
             )
         except BaseException:  # Out of time, too.
             # They may live elsewhere now; if nobody can say where, the old ones are tried again.

@@ -269,12 +269,10 @@ def test_lost_database_costs_no_account(stack: Engine) -> None:
         replies = [say(stack, f"Away, {turn}.", temperature=1, max_tokens=1) for turn in range(6)]
     finally:
         stack.compose("start", "postgres")
-    # A worker that has not met the key yet cannot look it up, says so, and calls nobody. One was seen to reach
-    # no target in time, on a machine that was busy with other things: it said that.
+    # A worker that has not met the key yet cannot look it up, says so, and calls nobody.
     assert {(one.status, one.headers.get("x-moegate-error")) for one in replies} <= {
         (200, None),
         (503, "overloaded"),
-        (504, "upstream_timeout"),
     }
     answered = [reply for reply in replies if reply.status == 200]
     assert answered
