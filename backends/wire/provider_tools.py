@@ -8,10 +8,10 @@ prompt names (MCP), never travels.
 
 RUN_BY_CLIENT = (
     "custom", "namespace", "apply_patch", "local_shell",
-    "bash_", "text_editor_", "memory_", "computer", "tool_search_tool_",
+    "bash_", "text_editor_", "memory_", "computer", "tool_search",
 )  # fmt: skip
-"""Beginnings of kinds. OpenAI's tools reference and Anthropic's tool-use pages (November 2026). Anthropic's tool
-search runs at the provider and looks at nothing but the request's own tools."""
+"""Beginnings of kinds. OpenAI's tools reference and Anthropic's tool-use pages (November 2026). Their tool
+searches run at the provider and look at nothing but the request's own tools."""
 
 RUN_BY_PROVIDER = (
     "web_search", "web_fetch_", "code_execution_", "image_generation",

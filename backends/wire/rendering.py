@@ -64,7 +64,17 @@ class Rendered(msgspec.Struct, frozen=True):
 
 WORDS: Mapping[WireFormat, Mapping[str, str]] = {
     "openai-chat": {},
-    "openai-responses": {},
+    "openai-responses": {
+        "max_tokens": "max_output_tokens",
+        "messages[].content.image_url.detail": "input[].content[].detail",
+        "messages[].content[].image_url.detail": "input[].content[].detail",
+        "messages[].reasoning_content": "input[].reasoning",
+        "messages[].role": "input[].role",
+        "reasoning_effort": "reasoning.effort",
+        "response_format": "text.format",
+        "response_format.json_schema.strict": "text.format.strict",
+        "tools[].function.strict": "tools[].strict",
+    },
     "anthropic-messages": {
         "stop": "stop_sequences",
         "reasoning_effort": "thinking",
@@ -102,14 +112,22 @@ WORDS: Mapping[WireFormat, Mapping[str, str]] = {
 """What a client's format calls what the prompt models, where that is not OpenAI's word."""
 
 
+_CARRIED_ANYWAY: Mapping[WireFormat, re.Pattern[str]] = {
+    "openai-responses": re.compile(r"store|metadata|input\[\d+\]\.(?:id|status)"),
+}
+"""Members that no target needs to be told of: what is kept the gateway decides, what the answer repeats, and what
+items are called."""
+
+
 class Losses:
     """Names of what a rendering leaves out, in the order found, each once."""
 
-    __slots__ = ("_format", "_names", "_words")
+    __slots__ = ("_carried_anyway", "_format", "_names", "_words")
 
     def __init__(self, format: WireFormat = "openai-chat") -> None:
         """``format``: the client's."""
         self._format = format
+        self._carried_anyway = _CARRIED_ANYWAY.get(format)
         self._names: dict[str, None] = {}
         self._words = WORDS[format]
 
@@ -123,7 +141,8 @@ class Losses:
             if name in carried or raw == b"null":
                 continue
             if self._format != "openai-chat":
-                self._names[name] = None
+                if self._carried_anyway is None or not self._carried_anyway.fullmatch(name):
+                    self._names[name] = None
             elif name not in _OPENAI_MEMBERS:
                 self.add(f"unknown.{name}")
             elif raw.replace(b" ", b"") not in _WITHOUT_EFFECT.get(name, _NEVER):

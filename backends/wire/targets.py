@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
-from backends.wire import anthropic_messages, gemini, openai_chat
+from backends.wire import anthropic_messages, gemini, openai_chat, openai_responses
 from backends.wire.events import Event
 from backends.wire.prompt import Prompt, WireFormat
 from backends.wire.relay import EventParser
@@ -37,6 +37,7 @@ class TargetFormat(NamedTuple):
 
 TARGETS: Mapping[WireFormat, TargetFormat] = {
     "openai-chat": TargetFormat(openai_chat.render_request, openai_chat.EventParser),
+    "openai-responses": TargetFormat(openai_responses.render_request, openai_responses.EventParser),
     "anthropic-messages": TargetFormat(
         anthropic_messages.render_request, anthropic_messages.EventParser
     ),

@@ -41,17 +41,18 @@ CODE_STATUS = {
 
 def render_failure(failure: Failure, request_id: str) -> tuple[int, bytes]:
     """HTTP status and body. The message of an internal error shows nothing but the request's id."""
-    status, error = _describe(failure, request_id)
+    status, error = describe_failure(failure, request_id)
     error["request_id"] = request_id
     return status, orjson.dumps({"error": error})
 
 
 def render_error_event(failure: Failure, request_id: str = "") -> bytes:
     """The event that ends a stream that broke: the SDKs raise it, and no ``[DONE]`` follows."""
-    return b"data: " + orjson.dumps({"error": _describe(failure, request_id)[1]}) + b"\n\n"
+    return b"data: " + orjson.dumps({"error": describe_failure(failure, request_id)[1]}) + b"\n\n"
 
 
-def _describe(failure: Failure, request_id: str) -> tuple[int, dict[str, str | None]]:
+def describe_failure(failure: Failure, request_id: str = "") -> tuple[int, dict[str, str | None]]:
+    """HTTP status and error object of a failure."""
     status, kind, code = STATUS[failure.kind]
     message = failure.message
     if failure.kind == "invalid_request" and failure.code is not None:

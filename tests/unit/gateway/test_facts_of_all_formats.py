@@ -1,4 +1,4 @@
-"""Nothing of a Messages or generateContent body travels where no detector looks."""
+"""Nothing of a Responses, Messages or generateContent body travels where no detector looks."""
 
 import base64
 import copy
@@ -12,6 +12,7 @@ from backends.wire.anthropic_messages import patch_request as patch_messages
 from backends.wire.clients import CLIENTS
 from backends.wire.failure import WireError
 from backends.wire.gemini.patch import patch_request as patch_gemini
+from backends.wire.openai_responses import patch_request as patch_responses
 from backends.wire.prompt import Asked, Prompt, WireFormat
 from gateway.facts import segments
 
@@ -69,8 +70,43 @@ GENERATE: dict[str, Any] = {
         "temperature": 0.5, "stopSequences": ["x"], "responseMimeType": "application/json",
         "responseJsonSchema": {"type": "object"}, "thinkingConfig": {"includeThoughts": True}},
 }  # fmt: skip
-BODIES: dict[WireFormat, dict[str, Any]] = {"anthropic-messages": MESSAGES, "gemini": GENERATE}
-OPAQUE = {"data", "signature", "thoughtSignature"}
+RESPONSES: dict[str, Any] = {
+    "model": "m", "stream": True, "instructions": "s", "store": True, "user": "u", "prompt_cache_key": "k",
+    "include": ["reasoning.encrypted_content", "code_interpreter_call.outputs"], "metadata": {"k": "v"},
+    "client_metadata": {"k": "v"}, "truncation": "auto", "stream_options": {"include_obfuscation": False},
+    "reasoning": {"effort": "low", "summary": "concise", "context": "all_turns"}, "service_tier": "flex",
+    "text": {"verbosity": "low", "format": {
+        "type": "json_schema", "name": "n", "description": "d", "strict": True, "schema": {"type": "object"}}},
+    "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "f"}]},
+    "tools": [
+        {"type": "function", "name": "f", "description": "d", "parameters": {"type": "object"}, "strict": True,
+         "defer_loading": True},
+        {"type": "custom", "name": "c", "format": {"type": "text"}}, {"type": "web_search"},
+        {"type": "namespace", "name": "n", "description": "d", "tools": [{"type": "function", "name": "g"}]}],
+    "input": [
+        {"role": "user", "content": "hi"},
+        {"type": "message", "role": "user", "id": "msg_1", "status": "completed", "content": [
+            {"type": "input_text", "text": "hi"},
+            {"type": "input_image", "image_url": "https://a.example/c", "detail": "low"},
+            {"type": "input_file", "filename": "f", "file_url": "https://a.example/c"},
+            {"type": "input_file", "filename": "f", "file_id": "f"},
+            {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}]},
+        {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "t"}],
+         "content": [{"type": "reasoning_text", "text": "t"}], "encrypted_content": "S"},
+        {"type": "message", "role": "assistant", "phase": "commentary", "content": [
+            {"type": "output_text", "text": "x", "annotations": [{"type": "url_citation", "url": "u"}]},
+            {"type": "refusal", "refusal": "no"}]},
+        {"type": "function_call", "id": "fc_1", "call_id": "c", "name": "f", "namespace": "n", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": [{"type": "input_text", "text": "r"}]},
+        {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"query": "q"}},
+        {"type": "custom_tool_call_output", "call_id": "d", "output": "r"}],
+}  # fmt: skip
+BODIES: dict[WireFormat, dict[str, Any]] = {
+    "openai-responses": RESPONSES,
+    "anthropic-messages": MESSAGES,
+    "gemini": GENERATE,
+}
+OPAQUE = {"data", "signature", "thoughtSignature", "encrypted_content"}
 """Bytes that nobody can read: media and signatures."""
 
 
@@ -116,6 +152,8 @@ def travels(prompt: Prompt) -> bool:
     """Whether the mark leaves in pass-through."""
     if prompt.format == "gemini":
         body, _ = patch_gemini(prompt, model="m", output_cap=None, allows_provider_tools=True)
+    elif prompt.format == "openai-responses":
+        body, _ = patch_responses(prompt, model="m", output_cap=None, allows_provider_tools=True)
     else:
         body, _ = patch_messages(prompt, model="m", output_cap=None, allows_provider_tools=True)
     return MARK.encode() in body

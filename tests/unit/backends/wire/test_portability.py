@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.wire import anthropic_messages
+from backends.wire import anthropic_messages, openai_responses
 from backends.wire.clients import CLIENTS
 from backends.wire.events import (
     CallDelta,
@@ -27,10 +27,11 @@ from backends.wire.signatures import ISSUERS, is_wrapped, unwrap, wrap
 from backends.wire.targets import TARGETS
 from backends.wire.usage import Usage
 
-CARRIERS: tuple[WireFormat, ...] = ("anthropic-messages", "gemini")
+CARRIERS: tuple[WireFormat, ...] = ("openai-responses", "anthropic-messages", "gemini")
 """Formats with a place for signatures."""
 MODELS = {
     "openai-chat": "gpt-5.5",
+    "openai-responses": "gpt-5.5",
     "anthropic-messages": "claude-sonnet-4-5",
     "gemini": "gemini-3-pro-preview",
 }
@@ -49,7 +50,7 @@ class Turn:
 
 turns = st.builds(
     Turn,
-    st.sampled_from(["anthropic", "gemini", "nobody"]),
+    st.sampled_from(["openai", "anthropic", "gemini", "nobody"]),
     st.text("abc ", max_size=5),
     st.sampled_from(["", "hm"]),
     st.integers(0, 3),
@@ -82,8 +83,9 @@ def answer_of(turn: Turn, number: int) -> list[Event]:
 
 
 def asker(format: WireFormat) -> Prompt:
-    """A client that wants to see the thinking."""
-    return Prompt(format, b"{}", "m", (), shows_reasoning=True)
+    """A client that wants to see the thinking, and to get what OpenAI signed."""
+    raw = b'{"include":["reasoning.encrypted_content"]}'
+    return Prompt(format, raw, "m", (), shows_reasoning=True)
 
 
 def converse(client: WireFormat, said: list[Turn]) -> dict[str, Any]:
@@ -91,7 +93,14 @@ def converse(client: WireFormat, said: list[Turn]) -> dict[str, Any]:
     messages: list[dict[str, Any]] = [_user(client, "go")]
     for number, turn in enumerate(said):
         body = json.loads(fold_answer(asker(client), answer_of(turn, number)).body)
-        if client == "anthropic-messages":
+        if client == "openai-responses":
+            messages += body["output"]
+            results = [
+                {"type": "function_call_output", "call_id": one["call_id"], "output": "ok"}
+                for one in body["output"]
+                if one["type"] == "function_call"
+            ]
+        elif client == "anthropic-messages":
             if body["content"]:
                 messages.append({"role": "assistant", "content": body["content"]})
             results = [
@@ -108,11 +117,16 @@ def converse(client: WireFormat, said: list[Turn]) -> dict[str, Any]:
                 for part in content.get("parts", ())
                 if "functionCall" in part
             ]  # fmt: skip
-        if results:
+        if results and client == "openai-responses":
+            messages += results
+        elif results:
             name = "content" if client == "anthropic-messages" else "parts"
             messages.append({"role": "user", name: results})
         else:
             messages.append(_user(client, "go on"))
+    if client == "openai-responses":
+        tools = [{"type": "function", "name": "count", "parameters": TOOL}]
+        return {"model": "m", "input": messages, "tools": tools}
     if client == "anthropic-messages":
         tools = [{"name": "count", "input_schema": TOOL}]
         return {"model": "m", "max_tokens": 9000, "messages": messages, "tools": tools}
@@ -121,7 +135,7 @@ def converse(client: WireFormat, said: list[Turn]) -> dict[str, Any]:
 
 
 def _user(client: WireFormat, words: str) -> dict[str, Any]:
-    if client == "anthropic-messages":
+    if client != "gemini":
         return {"role": "user", "content": words}
     return {"role": "user", "parts": [{"text": words}]}
 
@@ -130,6 +144,10 @@ def sent_to(target: WireFormat, prompt: Prompt) -> bytes:
     """The body that a target gets: patched if it is its own format, else rendered."""
     if prompt.format == target == "anthropic-messages":
         return anthropic_messages.patch_request(
+            prompt, model="m", output_cap=None, allows_provider_tools=False
+        )[0]
+    if prompt.format == target == "openai-responses":
+        return openai_responses.patch_request(
             prompt, model="m", output_cap=None, allows_provider_tools=False
         )[0]
     if prompt.format == target == "gemini":
@@ -189,6 +207,10 @@ def ids_in(node: Any) -> tuple[list[str], list[str]]:
             todo += one.values()
             if one.get("type") == "tool_use" or "arguments" in one.get("function", {}):
                 calls.append(one["id"])
+            elif one.get("type") == "function_call":
+                calls.append(one["call_id"])
+            elif one.get("type") == "function_call_output":
+                results.append(one["call_id"])
             elif "functionCall" in one:
                 calls.append(one["functionCall"]["id"])
             elif one.get("type") == "tool_result":

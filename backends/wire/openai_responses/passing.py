@@ -1,0 +1,29 @@
+"""OpenAI's streams to clients of its own format: relayed as they came, read on the way.
+
+Promises: as :class:`backends.wire.relay.PassRelay`; an error of ours goes on with the stream's own numbers.
+"""
+
+from backends.wire.failure import Failure
+from backends.wire.openai_responses.answer import EVENT_BYTES_MAX, EventParser
+from backends.wire.openai_responses.errors import render_error_event
+from backends.wire.prompt import Prompt
+from backends.wire.relay import PassRelay
+
+
+class ResponsesPassRelay(PassRelay):
+    """One streamed answer; see :class:`backends.wire.outcome.StreamRelay`."""
+
+    def __init__(self, prompt: Prompt) -> None:
+        super().__init__(EventParser(), prompt, EVENT_BYTES_MAX)
+        self._shown = 0
+
+    def fail(self, failure: Failure) -> bytes:
+        """See :class:`backends.wire.outcome.StreamRelay`."""
+        super().fail(failure)
+        return render_error_event(failure, self._shown)
+
+    def show(self, event: bytes) -> bytes:
+        """See :meth:`backends.wire.relay.PassRelay.show`."""
+        if not event.startswith(b":"):
+            self._shown += 1
+        return event
