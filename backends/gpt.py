@@ -1,8 +1,18 @@
-"""OpenAI and every host that speaks its chat format: a chat client's bytes pass, patched; others are rendered."""
+"""OpenAI and every host that speaks its chat format: a client's own bytes pass, patched; others are rendered.
+
+OpenAI itself is asked in its Responses by clients who speak that.
+"""
 
 from collections.abc import Mapping
 
 from backends.adapter import Outbound, Terms
+from backends.gpt_responses import (
+    HOSTS,
+    OWN,
+    open_responses_stream,
+    prepare_responses,
+    read_responses_answer,
+)
 from backends.pass_through import (
     bearer_headers,
     open_chat_stream,
@@ -23,25 +33,37 @@ class GptAdapter:
 
     def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
         self._hosts = {
-            name: (f"{endpoint.base_urls[0]}/chat/completions", bearer_headers(endpoint))
+            name: (
+                f"{endpoint.base_urls[0]}/chat/completions",
+                f"{endpoint.base_urls[0]}/responses",
+                bearer_headers(endpoint),
+            )
             for name, endpoint in endpoints.items()
         }
 
     def prepare(self, prompt: Prompt, target: Target, terms: Terms) -> Outbound:
         """See :class:`backends.adapter.ProviderAdapter`."""
-        url, headers = self._hosts[target.endpoint]
-        return prepare_chat(prompt, target, terms, url, headers)
+        chat_url, responses_url, headers = self._hosts[target.endpoint]
+        if _is_asked_in_responses(prompt, target):
+            return prepare_responses(prompt, target, terms, responses_url, headers)
+        return prepare_chat(prompt, target, terms, chat_url, headers)
 
     def open_stream(self, prompt: Prompt, target: Target) -> StreamRelay:
         """See :class:`backends.adapter.ProviderAdapter`."""
-        del target
+        if _is_asked_in_responses(prompt, target):
+            return open_responses_stream(prompt)
         return open_chat_stream(prompt)
 
     def read_answer(self, prompt: Prompt, target: Target, body: bytes) -> Answer:
         """See :class:`backends.adapter.ProviderAdapter`."""
-        del target
+        if _is_asked_in_responses(prompt, target):
+            return read_responses_answer(prompt, body)
         return read_chat_answer(prompt, body)
 
     def read_failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         """See :class:`backends.adapter.ProviderAdapter`."""
         return read_error(status, headers, body)
+
+
+def _is_asked_in_responses(prompt: Prompt, target: Target) -> bool:
+    return prompt.format == OWN and target.provider in HOSTS
