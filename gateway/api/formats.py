@@ -13,6 +13,7 @@ ANTHROPIC_VERSION = "anthropic-version"
 BY_PREFIX: Mapping[str, WireFormat] = {
     "/v1beta/": "gemini",
     "/v1/messages": "anthropic-messages",
+    "/v1/responses": "openai-responses",
 }
 
 

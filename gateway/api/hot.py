@@ -12,6 +12,7 @@ from gateway.pipeline import Pipeline
 PATHS: Mapping[str, WireFormat] = {
     "/v1/chat/completions": "openai-chat",
     "/v1/messages": "anthropic-messages",
+    "/v1/responses": "openai-responses",
 }
 GEMINI_VERBS = frozenset({"generateContent", "streamGenerateContent"})
 

@@ -1,4 +1,4 @@
-"""The official SDKs of Anthropic and Google, each against all four kinds of targets.
+"""The official SDKs of Anthropic, Google and OpenAI (Responses), each against all four kinds of targets.
 
 Behind the gateway real recorded exchanges play the providers. What an SDK's user sees is what was recorded,
 whoever answered: text, calls, finish, counts.
@@ -10,12 +10,13 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import anthropic
+import openai
 import pytest
 from google import genai
 from google.genai import types
 
 from tests.clients.replay import Stage, replaying
-from tests.clients.seen import Seen, recorded
+from tests.clients.seen import Seen, load, recorded
 
 TARGETS = {
     "gpt": "recorded-openai/gpt-4o",
@@ -157,9 +158,57 @@ def ask_google(stage: Stage, model: str, kind: str, stream: bool) -> Seen:
     return seen.finished(finish)
 
 
+def ask_responses(stage: Stage, model: str, kind: str, stream: bool) -> Seen:
+    """One request through OpenAI's SDK, in the Responses format."""
+    client = openai.OpenAI(
+        base_url=f"{stage.gateway.url}/v1", api_key=stage.gateway.key, max_retries=0
+    )
+    tool = {"type": "function", "name": "get_weather", "parameters": SCHEMA, "strict": False}
+    call = {"type": "function_call", "call_id": "call_1", "name": "get_weather",
+            "arguments": '{"city":"Paris"}'}  # fmt: skip
+    output = {"type": "function_call_output", "call_id": "call_1", "output": "18 degrees"}
+    picture = {"type": "input_image", "detail": "auto",
+               "image_url": f"data:image/png;base64,{PIXEL}"}  # fmt: skip
+    form = {"type": "json_schema", "name": "answer", "schema": SCHEMA, "strict": True}
+    bodies: dict[str, dict[str, Any]] = {
+        "plain": {"input": HELLO},
+        "system": {"input": HELLO, "instructions": "Be brief."},
+        "tools": {"input": WEATHER, "tools": [tool]},
+        "tool result": {
+            "input": [{"role": "user", "content": WEATHER}, call, output],
+            "tools": [tool],
+        },
+        "image": {
+            "input": [
+                {
+                    "role": "user",
+                    "content": [{"type": "input_text", "text": "What is this?"}, picture],
+                }
+            ]
+        },
+        "schema": {"input": HELLO, "text": {"format": form}},
+    }
+    create: Any = client.responses.create
+    if stream:
+        events = list(create(model=model, stream=True, store=False, **bodies[kind]))
+        numbers = [event.sequence_number for event in events]
+        assert numbers == sorted(set(numbers))
+        response = events[-1].response
+    else:
+        response = create(model=model, store=False, **bodies[kind])
+    seen = Seen(response.output_text)
+    for item in response.output:
+        if item.type == "function_call":
+            seen.calls.append((item.name, load(item.arguments)))
+    if response.usage is not None:
+        seen.tokens = (response.usage.input_tokens, response.usage.output_tokens)
+    return seen.finished(response.status)
+
+
 SDKS: dict[str, Asker] = {
     "anthropic": ask_anthropic,
     "google": ask_google,
+    "responses": ask_responses,
 }
 
 
@@ -181,6 +230,7 @@ def test_every_sdk_sees_what_was_said(
 API_ERRORS: dict[str, type[Exception]] = {
     "anthropic": anthropic.APIError,
     "google": genai.errors.APIError,
+    "responses": openai.APIError,
 }
 PLACES = {"gpt": 3, "claude": 5, "gemini": 1}
 

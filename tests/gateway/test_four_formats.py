@@ -33,6 +33,75 @@ def generate(
     return gateway.client.post(f"/v1beta/models/{model}:{verb}", json=said | body, headers=sent)
 
 
+def respond(gateway: RunningGateway, body: dict[str, Any]) -> httpx.Response:
+    """One request as OpenAI's SDK sends it to Responses."""
+    said = {"model": HOME, "input": "hi"} | body
+    sent = {"authorization": f"Bearer {gateway.key}"}
+    return gateway.client.post("/v1/responses", json=said, headers=sent)
+
+
+def test_responses_to_a_worker_at_home(scene: Scene) -> None:
+    """A Responses client is answered by a host of another format, plain and streamed, and booked."""
+    scene.home.default = chat_answer("hello")
+    answer = respond(scene.gateway, {"instructions": "Be brief."}).json()
+    assert answer["output"][0]["content"][0]["text"] == "hello"
+    assert (answer["object"], answer["status"]) == ("response", "completed")
+    scene.home.default = chat_stream(("he", "llo"))
+    streamed = respond(scene.gateway, {"stream": True}).text
+    events = [line[7:] for line in streamed.splitlines() if line.startswith("event: ")]
+    assert (events[0], events[-1]) == ("response.created", "response.completed")
+    rows = scene.gateway.rows("requests")
+    assert {(row["format"], row["state"]) for row in rows} == {("openai-responses", "answered")}
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        {"previous_response_id": "resp_1"},
+        {"conversation": "conv_1"},
+        {"background": True},
+        {"prompt": {"id": "pmpt_1"}},
+        {"service_tier": "priority"},
+        {"input": [{"type": "item_reference", "id": "msg_1"}]},
+        {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "file_1"}]}]},
+    ],
+    ids=lambda member: next(iter(member)),
+)
+def test_what_is_kept_elsewhere_is_refused_in_responses(
+    scene: Scene, member: dict[str, Any]
+) -> None:
+    """What the provider keeps is kept under one account for all tenants; dearer tiers have no price."""
+    refused = respond(scene.gateway, member | {"model": "auto"})
+    assert refused.status_code == 403, refused.text
+    assert refused.headers["x-moegate-error"] == "policy_refused"
+    assert scene.home.requests == scene.outside.requests == []
+
+
+@pytest.mark.parametrize(
+    "place", ["input", "instructions", "output", "arguments", "tool", "member"]
+)
+def test_a_private_prompt_stays_at_home_in_responses(scene: Scene, place: str) -> None:
+    """Wherever a card number stands in a Responses body, it reaches the worker at home and nobody else."""
+    scene.home.default = chat_answer("ok")
+    user = {"role": "user", "content": "hi"}
+    call = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
+    output = {"type": "function_call_output", "call_id": "c1", "output": "ok"}
+    bodies: dict[str, dict[str, Any]] = {
+        "input": {"input": CARD},
+        "instructions": {"instructions": CARD},
+        "output": {"input": [user, call, output | {"output": CARD}]},
+        "arguments": {"input": [user, call | {"arguments": json.dumps({"x": CARD})}, output]},
+        "tool": {"tools": [{"type": "web_search", "odd": CARD}]},
+        "member": {"odd": {"deep": [CARD]}},
+    }
+    answer = respond(scene.gateway, bodies[place] | {"model": "auto"})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-moegate-target"].startswith("sglang/")
+    refused = respond(scene.gateway, bodies[place] | {"model": "openai/gpt-5.4-nano"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "no_target")
+    assert scene.outside.requests == []
+
+
 def test_messages_to_a_worker_at_home(scene: Scene) -> None:
     """A Messages client is answered by a host of another format, and the call is booked."""
     scene.home.default = chat_answer("hello")
