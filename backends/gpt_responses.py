@@ -8,6 +8,7 @@ from backends.wire.openai_responses import (
     patch_request,
     render_request,
 )
+from backends.wire.openai_responses.kept import say_kept
 from backends.wire.openai_responses.passing import ResponsesPassRelay
 from backends.wire.outcome import Answer, StreamRelay
 from backends.wire.prompt import Prompt, WireFormat
@@ -56,5 +57,7 @@ def read_responses_answer(prompt: Prompt, body: bytes) -> Answer:
     parser = EventParser()
     events = parser.read_answer(body)
     if prompt.format == OWN:
+        if prompt.kept is not None:
+            body = say_kept(body, prompt.kept)
         return pass_answer(body, events)
     return fold_answer(prompt, events, tuple(parser.dropped))

@@ -22,10 +22,11 @@ from gateway.api.asgi import AsgiApp, Receive, Scope, Send
 from gateway.api.hot import HotRoutes
 from gateway.api.rest import build_rest
 from gateway.background import Background
-from gateway.cache import CacheStore, MemoryStore, Sealer
+from gateway.cache import CacheStore, MemoryStore
 from gateway.clock import Clock, RequestIds
 from gateway.errors import StartError
 from gateway.identity import Identity
+from gateway.kept import PURGE_ROWS_MAX, KeptResponses, KeptStore
 from gateway.ledger import Journal, JournalDown, Shipper, booked, open_database
 from gateway.pipeline import Pipeline
 from gateway.policy_store import StoredPolicy, find_active, latest_version
@@ -33,6 +34,7 @@ from gateway.prepare import load_master_key
 from gateway.reservations import Settler, free_left
 from gateway.routing import RoutingTable, make_routing
 from gateway.runtime import Runtime
+from gateway.sealing import Sealer
 from gateway.services import Services
 from gateway.settings import Settings
 from gateway.telemetry.log import LineWriter, make_logger
@@ -45,6 +47,7 @@ Ping = Callable[[], Awaitable[None]]
 
 POLICY_POLL_SECONDS = 1.0
 ADOPT_SECONDS = 2.0
+PURGE_SECONDS = 600.0
 STANDARD_OUTPUT = 1
 GC_THRESHOLD = 20_000
 """Allocations between two looks of the youngest generation; requests hardly leave cycles behind."""
@@ -130,6 +133,7 @@ async def open_gateway(settings: Settings, clock: Clock | None = None) -> AsyncG
         await free_left(settler, journal)
         background = Background(log)
         stack.push_async_callback(background.close)
+        sealer = Sealer(load_master_key(settings))
         services = Services(
             settings=settings,
             clock=clock,
@@ -140,7 +144,8 @@ async def open_gateway(settings: Settings, clock: Clock | None = None) -> AsyncG
             admission=admission,
             settler=settler,
             cache=cache,
-            sealer=Sealer(load_master_key(settings)),
+            sealer=sealer,
+            kept=_make_kept(settings, engine, sealer),
             journal=journal,
             transport=transport,
             health=Health(),
@@ -151,8 +156,18 @@ async def open_gateway(settings: Settings, clock: Clock | None = None) -> AsyncG
         background.keep(lambda: _follow_policy(engine, routing, active.version, log), "policy")
         background.keep(lambda: world.follow(routing), "targets")
         background.keep(lambda: _adopt_left(journal, shipper, settler, log), "dead workers")
+        background.keep(lambda: _forget_expired(services.kept.store, clock), "expired responses")
         _settle_memory()
         yield Runtime(services, engine, ping, clock.now())
+
+
+def _make_kept(settings: Settings, engine: AsyncEngine, sealer: Sealer) -> KeptResponses:
+    return KeptResponses(
+        KeptStore(engine, sealer),
+        keeping=settings.responses_kept,
+        days=settings.responses_kept_days,
+        body_bytes_max=settings.body_bytes_max,
+    )
 
 
 def _settle_memory() -> None:
@@ -231,6 +246,14 @@ async def _adopt_left(
                 "a dead worker's calls are booked", attempts=sum(len(one.attempts) for one in left)
             )
             await free_left(settler, journal)
+
+
+async def _forget_expired(store: KeptStore, clock: Clock) -> None:
+    """Kept responses go when their time is over."""
+    while True:
+        await asyncio.sleep(PURGE_SECONDS)
+        while await store.purge(clock.now()) == PURGE_ROWS_MAX:
+            pass
 
 
 async def _follow_policy(

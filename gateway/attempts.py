@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import msgspec
+
 from backends.adapter import Outbound, ProviderAdapter, Terms
 from backends.pricing import price_usage
 from backends.target import Target
@@ -40,6 +42,8 @@ MOVES_ON = frozenset(
 """Failures after which another target may do better; the others are the client's to mend."""
 OPEN_CLASSES = ("public", "internal")
 """Data classes whose prompts a provider's own tools may carry on."""
+KEEPING = "store"
+"""What the client calls it that its answer is kept."""
 RETRY_PAUSE_SECONDS = 0.25
 """Before the only target that is left is asked a second time."""
 
@@ -186,6 +190,8 @@ class Attempts:
                 if outbound.url not in turn.tried and health.begin(outbound.url, now):
                     break
                 outbound = adapter.prepare(case.prompt, target, terms)
+        if case.loses_state:
+            outbound = msgspec.structs.replace(outbound, dropped=(*outbound.dropped, KEEPING))
         return outbound
 
     async def _run_leg(self, leg: Leg) -> Failure | None:
@@ -244,6 +250,7 @@ class Attempts:
         if answer.outcome.failure is not None:
             return answer.outcome.failure
         await self._settle(leg, "settled", leg.usage(), None)
+        await self._keep_state(leg, answer.body)
         self._keep(answer.body)
         headers = self._headers(leg, b"application/json")
         headers.append((b"x-moegate-cost-usd", render_usd(self._ending.cost_nanousd)))
@@ -260,6 +267,7 @@ class Attempts:
                 return await self._end_broken(leg, out)
             if outcome.is_complete:
                 await self._settle(leg, "settled", leg.usage(), None)
+                await self._keep_state(leg, out)
             if out:
                 await self._send_chunk(leg, out)
             if outcome.is_complete:
@@ -270,6 +278,7 @@ class Attempts:
             return await self._end_broken(leg, tail)
         if not leg.is_settled:
             await self._settle(leg, "settled", leg.usage(), None)
+            await self._keep_state(leg, tail)
         if not self._reply.has_started:
             await self._reply.begin(200, self._headers(leg, self._stream_type()))
         self._keep(tail)
@@ -371,6 +380,21 @@ class Attempts:
             health.record_success(leg.target.name, now, began)
         else:
             health.record_failure(leg.target.name, failure, now, began)
+
+    async def _keep_state(self, leg: Leg, shown: bytes) -> None:
+        """Keep the answer that ends in ``shown`` for requests that go on from it; what fails is told: in the head
+        of an answer that has none yet, and in the request's record."""
+        case, services = self._case, self._services
+        if case.prompt.kept is None:
+            return
+        now = services.clock.now()
+        if await services.kept.keep_answer(
+            case.prompt, shown, case.principal, case.request_id, now
+        ):
+            return
+        services.log.error("answer not kept", request_id=case.request_id)
+        leg.outcome.dropped = (*leg.outcome.dropped, KEEPING)
+        self._ending.dropped = dropped_names(leg)
 
     def _keep(self, out: bytes) -> None:
         if self.kept_chunks is None or not out:

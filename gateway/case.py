@@ -40,6 +40,16 @@ class Case:
         """What was decided."""
         return self.record.decision
 
+    @property
+    def loses_state(self) -> bool:
+        """Whether the client wants an answer to be kept that is not."""
+        prompt = self.prompt
+        return (
+            prompt.kept is None
+            and prompt.unknown.get("store") == b"true"
+            and (prompt.format == "openai-responses")
+        )
+
 
 @dataclass(slots=True)
 class Ending:

@@ -176,7 +176,10 @@ def detect(classifier: Classifier, texts: Sequence[Segment], media: Sequence[Med
 
 
 def _may_be_cached(prompt: Prompt, decision: Decision) -> bool:
-    """Only what would come out the same again, unless the policy wants more."""
+    """Only what would come out the same again, unless the policy wants more. What goes on from a kept response
+    names it in its answer, which would be wrong for another's."""
+    if prompt.kept is not None and prompt.kept.previous_id is not None:
+        return False
     sampling = prompt.sampling
     return decision.caches_sampled or sampling.temperature == 0 or sampling.seed is not None
 

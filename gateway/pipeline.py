@@ -1,6 +1,6 @@
 """The way of one request, top to bottom: read :meth:`Pipeline.run`, then the stages in its order.
 
-identify → accept → parse → classify → decide → admit → journal → call → relay → settle. Each stage
+identify → accept → parse → take up → classify → decide → admit → journal → call → relay → settle. Each stage
 is one call; the calls themselves, and what they book, are in :mod:`gateway.attempts`.
 Promises: one request row for everything that got as far as a decision; errors in the client's own format;
 a prompt that was not decided goes nowhere.
@@ -14,8 +14,8 @@ import msgspec
 from backends.wire.failure import Failure, WireError
 from gateway.admission import AdmissionDown, Ask
 from gateway.arrival import Arrival, ClientGone, Reply, failure_headers, read_token
-from gateway.attempts import Attempts, answer_headers, route_headers
-from gateway.cache import CacheEntry
+from gateway.attempts import KEEPING, Attempts, answer_headers, route_headers
+from gateway.cache import CacheEntry, open_entry, seal_entry
 from gateway.case import Case, Ending
 from gateway.deciding import decide_case, refuse_if_nobody
 from gateway.errors import Refused, refuse
@@ -53,6 +53,8 @@ class Pipeline:
             if services.clock.monotonic() - started > SLOW_BODY_SECONDS:
                 principal = await authenticate(services.identity, token, services.clock.now())
             prompt = arrival.format.parse_request(raw, arrival.asked)
+            if prompt.format == "openai-responses":
+                prompt = await services.kept.take_up(prompt, arrival.format, principal, now)
             case = decide_case(services, arrival, principal, prompt, request_id, now, started)
         except (Refused, WireError) as error:
             await self._refuse(arrival, reply, request_id, error.failure, started)
@@ -132,7 +134,7 @@ class Pipeline:
             return False
         if cached is None or case.cache_key is None:
             return False
-        entry = self._services.sealer.open(principal.organisation_id, case.cache_key, cached)
+        entry = open_entry(self._services.sealer, principal.organisation_id, case.cache_key, cached)
         if entry is None or not _is_for(case, entry):
             if ask.limits:
                 await hold.admit(
@@ -140,13 +142,39 @@ class Pipeline:
                 )
             return False
         ending.state, ending.cache, ending.target = "cached", "hit", entry.target
-        await _replay(case, reply, ending, entry)
+        await self._replay(case, reply, ending, entry)
         return True
+
+    async def _replay(self, case: Case, reply: Reply, ending: Ending, entry: CacheEntry) -> None:
+        """Give a kept answer again: a stream as the stream it was."""
+        ending.dropped = entry.dropped
+        if (
+            case.prompt.kept is not None
+            and entry.chunks
+            and not await self._services.kept.keep_answer(
+                case.prompt, entry.chunks[-1], case.principal, case.request_id, case.received_at
+            )
+        ):
+            ending.dropped = (*entry.dropped, KEEPING)
+        headers = answer_headers(case, ending, entry.target, entry.content_type.encode())
+        if ending.dropped:
+            names = ", ".join(ending.dropped).encode("latin-1", "replace")
+            headers.append((b"x-moegate-dropped", names))
+        if not case.prompt.is_stream:
+            headers.append((b"x-moegate-cost-usd", b"0.000000000"))
+            await reply.whole(200, headers, b"".join(entry.chunks))
+            return
+        await reply.begin(200, headers)
+        for chunk in entry.chunks[:-1]:
+            await reply.chunk(chunk)
+        await reply.end(entry.chunks[-1] if entry.chunks else b"")
 
     def _fill_cache(self, case: Case, ending: Ending, chunks: list[bytes]) -> None:
         settings = self._services.settings
         if case.cache_key is None or sum(map(len, chunks)) > settings.cache_entry_bytes_max:
             return
+        if KEEPING in ending.dropped:
+            return  # True of this answer, and not of the next that comes of it.
         prompt = case.prompt
         content_type = (
             case.arrival.format.stream_type(prompt).decode()
@@ -157,7 +185,7 @@ class Pipeline:
         model = case.routing.get_target(target).model
         entry = CacheEntry(target, model, content_type, tuple(chunks), ending.dropped)
         organisation = case.principal.organisation_id
-        sealed = self._services.sealer.seal(organisation, case.cache_key, entry)
+        sealed = seal_entry(self._services.sealer, organisation, case.cache_key, entry)
         self._services.background.start(
             self._services.cache.store(
                 case.cache_key, sealed, settings.cache_ttl_seconds, self._services.clock.now()
@@ -262,20 +290,3 @@ def _unavailable(down: AdmissionDown | JournalDown) -> Failure:
         detail=str(down),
         retry_after_seconds=OVERLOADED_RETRY_SECONDS,
     )
-
-
-async def _replay(case: Case, reply: Reply, ending: Ending, entry: CacheEntry) -> None:
-    """Give a kept answer again: a stream as the stream it was."""
-    headers = answer_headers(case, ending, entry.target, entry.content_type.encode())
-    if entry.dropped:
-        headers.append(
-            (b"x-moegate-dropped", ", ".join(entry.dropped).encode("latin-1", "replace"))
-        )
-    if not case.prompt.is_stream:
-        headers.append((b"x-moegate-cost-usd", b"0.000000000"))
-        await reply.whole(200, headers, b"".join(entry.chunks))
-        return
-    await reply.begin(200, headers)
-    for chunk in entry.chunks[:-1]:
-        await reply.chunk(chunk)
-    await reply.end(entry.chunks[-1] if entry.chunks else b"")

@@ -8,12 +8,14 @@ from backends.health import Health
 from backends.transport import Transport
 from gateway.admission import Admission
 from gateway.background import Background
-from gateway.cache import CacheStore, Sealer
+from gateway.cache import CacheStore
 from gateway.clock import Clock, RequestIds
 from gateway.identity import Identity
+from gateway.kept import KeptResponses
 from gateway.ledger import Journal
 from gateway.reservations import Settler
 from gateway.routing import RoutingTable
+from gateway.sealing import Sealer
 from gateway.settings import Settings
 from gateway.telemetry.metrics import Metrics
 from policies.classify import Classifier
@@ -33,6 +35,7 @@ class Services:
     settler: Settler
     cache: CacheStore
     sealer: Sealer
+    kept: KeptResponses
     journal: Journal
     transport: Transport
     health: Health

@@ -122,6 +122,15 @@ class Settings:
     cache_entry_bytes_max: int = _option(
         1 * MIB, "MOEGATE_CACHE_ENTRY_BYTES_MAX", "largest cached answer", "bytes"
     )
+    responses_kept: str = _option(
+        "default",
+        "MOEGATE_RESPONSES_KEPT",
+        "whose answers to OpenAI's Responses are kept: default (unless `store` is false, as at OpenAI), asked "
+        "(if `store` is true), never",
+    )
+    responses_kept_days: int = _option(
+        30, "MOEGATE_RESPONSES_KEPT_DAYS", "how long they are kept", "days", least=1, most=3650
+    )
     log_level: str = _option("info", "MOEGATE_LOG_LEVEL", "debug, info, warning or error")
     providers: Mapping[str, ProviderAccess] = field(
         default_factory=dict[str, ProviderAccess],
@@ -209,6 +218,10 @@ def _complete(values: dict[str, object], environ: Mapping[str, str]) -> Settings
         )
     if settings.simulator not in ("auto", "on", "off"):
         raise StartError(f"`simulator` is auto, on or off, not `{settings.simulator}`")
+    if settings.responses_kept not in ("default", "asked", "never"):
+        raise StartError(
+            f"`responses_kept` is default, asked or never, not `{settings.responses_kept}`"
+        )
     if settings.log_level not in ("debug", "info", "warning", "error"):
         raise StartError(
             f"`log_level` is debug, info, warning or error, not `{settings.log_level}`"

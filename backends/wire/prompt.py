@@ -176,6 +176,16 @@ class Hints(msgspec.Struct, frozen=True, omit_defaults=True):
     cache_ttl: CacheTtl | None = None
 
 
+class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The gateway keeps the answer as ``response_id``, so that a later request may go on from it. ``raw`` is the
+    client's body as it came; ``previous_id`` the kept response that it goes on from, whose conversation
+    ``Prompt.raw`` repeats."""
+
+    response_id: str
+    raw: bytes
+    previous_id: str | None = None
+
+
 class Prompt(msgspec.Struct, frozen=True):
     """One request, independent of the format it came in.
 
@@ -184,7 +194,7 @@ class Prompt(msgspec.Struct, frozen=True):
     ``output_tokens_max`` is the cap that the client asked for, ``choices`` is OpenAI's ``n``.
     ``wants_usage``: the client asked for usage in the stream. ``reasoning_effort`` ``none`` turns thinking
     off; ``reasoning_tokens_max`` is a budget for it in tokens; ``shows_reasoning``: the client wants (or does
-    not want) to see it.
+    not want) to see it. ``kept`` is OpenAI's Responses' alone.
     """
 
     format: WireFormat
@@ -207,3 +217,4 @@ class Prompt(msgspec.Struct, frozen=True):
     wants_usage: bool = False
     asked: Asked = Asked()
     unknown: dict[str, bytes] = {}
+    kept: Kept | None = None

@@ -17,6 +17,7 @@ from backends.wire.failure import Failure
 from gateway.api.asgi import AsgiBody
 from gateway.api.formats import ANTHROPIC_VERSION, find_codec
 from gateway.api.hot import PATHS
+from gateway.api.kept import KeptApi
 from gateway.api.models import Json, list_anthropic, list_gemini, list_openai
 from gateway.arrival import Arrival, failure_headers, read_token
 from gateway.decision_record import parse_decision
@@ -37,11 +38,13 @@ OTHER_METHODS = ("GET", "PUT", "PATCH", "DELETE", "OPTIONS")
 def build_rest(runtime: Runtime) -> Starlette:
     """The application behind the hot endpoints."""
     rest = Rest(runtime)
+    kept = KeptApi(runtime.services, rest.guarded)
     return Starlette(
         routes=[
             Route("/", rest.welcome),
             # A POST goes to the hot endpoint and never comes here.
             *(Route(path, rest.post_only, methods=list(OTHER_METHODS)) for path in PATHS),
+            *kept.routes(),
             Route("/v1/models", rest.models),
             Route("/v1/models/{model:path}", rest.model),
             Route("/v1beta/models", rest.gemini_models),
@@ -77,7 +80,7 @@ class Rest:
 
     async def models(self, request: Request) -> Response:
         """``GET /v1/models``: what may be asked for, in OpenAI's list form or in Anthropic's."""
-        return await self._guarded(request, self._models)
+        return await self.guarded(request, self._models)
 
     async def _models(self, request: Request, principal: Principal) -> Response:
         del principal
@@ -90,7 +93,7 @@ class Rest:
 
     async def model(self, request: Request) -> Response:
         """``GET /v1/models/{model}``: one entry of the list."""
-        return await self._guarded(request, self._model)
+        return await self.guarded(request, self._model)
 
     async def _model(self, request: Request, principal: Principal) -> Response:
         del principal
@@ -101,7 +104,7 @@ class Rest:
 
     async def gemini_models(self, request: Request) -> Response:
         """``GET /v1beta/models``: what may be asked for, in Google's form."""
-        return await self._guarded(request, self._gemini_models)
+        return await self.guarded(request, self._gemini_models)
 
     async def _gemini_models(self, request: Request, principal: Principal) -> Response:
         del request, principal
@@ -109,7 +112,7 @@ class Rest:
 
     async def gemini_model(self, request: Request) -> Response:
         """``GET /v1beta/models/{model}``: one entry of that list."""
-        return await self._guarded(request, self._gemini_model)
+        return await self.guarded(request, self._gemini_model)
 
     async def _gemini_model(self, request: Request, principal: Principal) -> Response:
         del principal
@@ -149,7 +152,7 @@ class Rest:
 
     async def request_record(self, request: Request) -> Response:
         """One request of the caller's own organisation: its decision in words, its attempts."""
-        return await self._guarded(request, self._request_record)
+        return await self.guarded(request, self._request_record)
 
     async def _request_record(self, request: Request, principal: Principal) -> Response:
         request_id = str(request.path_params["request_id"])
@@ -171,9 +174,10 @@ class Rest:
         }
         return Response(orjson.dumps(shown, default=str), media_type=JSON)
 
-    async def _guarded(
+    async def guarded(
         self, request: Request, serve: Callable[[Request, Principal], Awaitable[Response]]
     ) -> Response:
+        """What ``serve`` answers to the holder of the request's key, or why it does not."""
         try:
             body = AsgiBody(request.scope, request.receive)
             codec = find_codec(request.url.path, request.headers)

@@ -5,7 +5,7 @@ opens what was found. Twins behind one interface: :class:`MemoryStore`, and
 :mod:`gateway.cache.redis` where a Redis is set.
 """
 
-from gateway.cache.entry import CacheEntry, Sealer, cache_key
+from gateway.cache.entry import CacheEntry, cache_key, open_entry, seal_entry
 from gateway.cache.store import CacheStore, MemoryStore
 
-__all__ = ["CacheEntry", "CacheStore", "MemoryStore", "Sealer", "cache_key"]
+__all__ = ["CacheEntry", "CacheStore", "MemoryStore", "cache_key", "open_entry", "seal_entry"]

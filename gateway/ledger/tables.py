@@ -6,6 +6,7 @@ from sqlalchemy import (
     Column,
     Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -126,3 +127,38 @@ policies = Table(
     Column("applied_by", String(200), nullable=False),
     Column("applied_at", Float, nullable=False),
 )
+
+kept_responses = Table(
+    "kept_responses",
+    metadata,
+    Column("organisation_id", String(64), primary_key=True),
+    Column("team_id", String(64), primary_key=True),
+    Column("response_id", String(200), primary_key=True),
+    Column("previous_id", String(200)),
+    Column("request_id", String(64), nullable=False),
+    Column("key_id", String(64), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False, index=True),
+    Column("sealed", LargeBinary, nullable=False),
+)
+"""Responses that their clients want kept: ``sealed`` holds the request's own input and the answer."""
+
+kept_items = Table(
+    "kept_items",
+    metadata,
+    Column("organisation_id", String(64), primary_key=True),
+    Column("team_id", String(64), primary_key=True),
+    Column("item_id", String(200), primary_key=True),
+    Column("response_id", String(200), nullable=False),
+    ForeignKeyConstraint(
+        ("organisation_id", "team_id", "response_id"),
+        (
+            "kept_responses.organisation_id",
+            "kept_responses.team_id",
+            "kept_responses.response_id",
+        ),
+        ondelete="CASCADE",
+    ),
+    Index("kept_items_by_response", "organisation_id", "team_id", "response_id"),
+)
+"""In which kept response an item of an answer stands."""

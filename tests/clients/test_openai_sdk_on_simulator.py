@@ -3,12 +3,13 @@
 import json
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import openai
 import pydantic
 import pytest
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
+from openai.types.responses import ResponseIncompleteEvent
 
 from tests.gateway_process import RunningGateway, running_gateway
 
@@ -119,3 +120,39 @@ def test_errors_are_the_sdks_own(client: openai.OpenAI, gateway: RunningGateway)
         pytest.raises(openai.AuthenticationError),
     ):
         other.models.list()
+
+
+def test_responses_go_on_from_kept_ones(client: openai.OpenAI) -> None:
+    """Create, go on (plain and streamed), look up, list the input page by page, delete."""
+    first = client.responses.create(model="auto", input="Say hello.", max_output_tokens=8)
+    second = client.responses.create(
+        model="auto", input="And again.", max_output_tokens=8, previous_response_id=first.id
+    )
+    assert second.previous_response_id == first.id
+    assert first.usage is not None
+    assert second.usage is not None
+    assert second.usage.input_tokens > first.usage.input_tokens
+    third = first
+    with client.responses.create(
+        model="auto", input="Once more.", max_output_tokens=8, previous_response_id=second.id,
+        stream=True,
+    ) as stream:  # fmt: skip
+        for event in stream:
+            if isinstance(event, ResponseIncompleteEvent):
+                third = event.response
+    looked_up = client.responses.retrieve(third.id)
+    assert (looked_up.id, looked_up.output_text) == (third.id, third.output_text)
+    pages = client.responses.input_items.list(third.id, limit=2, order="asc")
+    items = [item.to_dict() for item in pages]
+    said = [
+        part["text"] for item in items for part in cast("list[dict[str, str]]", item["content"])
+    ]
+    assert said == [
+        "Say hello.", first.output_text, "And again.", second.output_text, "Once more.",
+    ]  # fmt: skip
+    client.responses.delete(second.id)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(second.id)
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.create(model="auto", input="x", previous_response_id=third.id)
+    assert refused.value.code == "previous_response_not_found"

@@ -57,12 +57,11 @@ def test_responses_to_a_worker_at_home(scene: Scene) -> None:
 @pytest.mark.parametrize(
     "member",
     [
-        {"previous_response_id": "resp_1"},
+        {"previous_response_id": 7},
         {"conversation": "conv_1"},
         {"background": True},
         {"prompt": {"id": "pmpt_1"}},
         {"service_tier": "priority"},
-        {"input": [{"type": "item_reference", "id": "msg_1"}]},
         {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "file_1"}]}]},
     ],
     ids=lambda member: next(iter(member)),

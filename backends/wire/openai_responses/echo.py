@@ -1,8 +1,8 @@
 """The response object: what the answer says, and the request again as OpenAI's servers repeat it.
 
 Promises: every member that OpenAI's schema requires, and those that the Open Responses schema does; what the client
-said is repeated as it was said, what it left out with the value that holds then. Nothing is kept here, hence
-``store`` is false.
+said is repeated as it was said, what it left out with the value that holds then. ``store`` says whether the gateway
+keeps it.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ import msgspec
 import orjson
 
 from backends.wire.openai_responses.usage import render_usage
-from backends.wire.prompt import Prompt
+from backends.wire.prompt import Kept, Prompt
 from backends.wire.usage import Usage
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -60,7 +60,7 @@ class ResponseObject:
             created_at,
             orjson.dumps(model),
         )
-        self._tail = b",%b}" % repeat_request(prompt.raw)
+        self._tail = b",%b}" % repeat_request(prompt.raw, prompt.kept)
 
     def render(
         self,
@@ -88,7 +88,7 @@ class ResponseObject:
         )
 
 
-def repeat_request(raw: bytes) -> bytes:
+def repeat_request(raw: bytes, kept: Kept | None = None) -> bytes:
     """The members of a response that say what was asked for, as they stand in an object."""
     said = _MEMBERS.decode(raw)
     members = {name: _said(said, name, default) for name, default in DEFAULTS.items()}
@@ -97,7 +97,9 @@ def repeat_request(raw: bytes) -> bytes:
         members[name] = _filled(members[name], defaults)
     if members["service_tier"] == b'"auto"':
         members["service_tier"] = b'"default"'
-    members["store"] = b"false"
+    members["store"] = b"false" if kept is None else b"true"
+    if kept is not None and kept.previous_id is not None:
+        members["previous_response_id"] = orjson.dumps(kept.previous_id)
     # Line breaks stand between tokens only, in JSON; within an event they would end a line.
     return _join(members).replace(b"\n", b" ").replace(b"\r", b" ")
 

@@ -4,7 +4,7 @@ Promises: as :mod:`backends.wire.openai_chat.request`: duplicate keys, broken UT
 refused; members that are not modelled are kept by their path, tools that are no functions as they came. What
 concerns kept state (``store``, ``previous_response_id``, ``conversation``, ``background``, ``prompt``) stands in
 ``Prompt.unknown`` under its own name whenever it was said (``background`` if it is true), so that the gateway finds
-it.
+it (:mod:`kept`).
 """
 
 import re

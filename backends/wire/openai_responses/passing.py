@@ -1,11 +1,13 @@
 """OpenAI's streams to clients of its own format: relayed as they came, read on the way.
 
-Promises: as :class:`backends.wire.relay.PassRelay`; an error of ours goes on with the stream's own numbers.
+Promises: as :class:`backends.wire.relay.PassRelay`; an error of ours goes on with the stream's own numbers; the
+response of an answer that is kept says so.
 """
 
 from backends.wire.failure import Failure
 from backends.wire.openai_responses.answer import EVENT_BYTES_MAX, EventParser
 from backends.wire.openai_responses.errors import render_error_event
+from backends.wire.openai_responses.kept import say_kept_in_event
 from backends.wire.prompt import Prompt
 from backends.wire.relay import PassRelay
 
@@ -16,6 +18,7 @@ class ResponsesPassRelay(PassRelay):
     def __init__(self, prompt: Prompt) -> None:
         super().__init__(EventParser(), prompt, EVENT_BYTES_MAX)
         self._shown = 0
+        self._kept = prompt.kept
 
     def fail(self, failure: Failure) -> bytes:
         """See :class:`backends.wire.outcome.StreamRelay`."""
@@ -26,4 +29,6 @@ class ResponsesPassRelay(PassRelay):
         """See :meth:`backends.wire.relay.PassRelay.show`."""
         if not event.startswith(b":"):
             self._shown += 1
+        if self._kept is not None and b'"response"' in event:
+            return say_kept_in_event(event, self._kept)
         return event

@@ -3,7 +3,7 @@
 Promises: ``sequence_number`` rises by one; items and parts open and close once, text, thinking and calls as items
 of their own in the order they came; calls that come interleaved stay open beside each other, as the format allows.
 ``response.completed`` or ``response.incomplete`` only after the provider's own end. Ids follow from the provider's
-id of the answer. Signatures of others travel wrapped, in ``encrypted_content``.
+id of the answer, or from the one it is kept as. Signatures of others travel wrapped, in ``encrypted_content``.
 """
 
 import re
@@ -115,9 +115,11 @@ class ResponsesRenderer:
         return b"%b%b%b%d}\n\n" % (prefix, orjson.dumps(text), suffix, number)
 
     def _start(self, event: Start) -> bytes:
-        self._tail = _NOT_IN_ID.sub("", event.response_id)[-ID_TAIL_CHARS_MAX:] or "0"
-        is_own = event.response_id.startswith("resp_")
-        response_id = event.response_id if is_own else f"resp_{self._tail}"
+        kept = self._prompt.kept
+        response_id = event.response_id if kept is None else kept.response_id
+        self._tail = _NOT_IN_ID.sub("", response_id)[-ID_TAIL_CHARS_MAX:] or "0"
+        if not response_id.startswith("resp_"):
+            response_id = f"resp_{self._tail}"
         self._response = ResponseObject(
             self._prompt, response_id, event.response_model, event.created_at
         )

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from backends.wire.prompt import Asked, Prompt, WireFormat
-from gateway.cache import CacheEntry, MemoryStore, Sealer, cache_key
+from gateway.cache import CacheEntry, MemoryStore, cache_key, open_entry, seal_entry
+from gateway.sealing import Sealer
 from policies.facts import Decision
 
 ENTRY = CacheEntry("t", "m", "text/event-stream", (b"data: 1\n\n", b"data: [DONE]\n\n"), ("seed",))
@@ -53,12 +54,12 @@ def test_key_binds_everything_that_could_change_the_answer() -> None:
 def test_entry_opens_only_for_its_tenant_and_key() -> None:
     """A sealed entry under another organisation or key, or a bit changed, is a miss."""
     sealer = Sealer(b"k")
-    sealed = sealer.seal("a", b"key", ENTRY)
-    assert sealer.open("a", b"key", sealed) == ENTRY
-    assert sealer.open("b", b"key", sealed) is None
-    assert sealer.open("a", b"other", sealed) is None
-    assert sealer.open("a", b"key", sealed[:-1] + bytes([sealed[-1] ^ 1])) is None
-    assert sealer.open("a", b"key", b"") is None
+    sealed = seal_entry(sealer, "a", b"key", ENTRY)
+    assert open_entry(sealer, "a", b"key", sealed) == ENTRY
+    assert open_entry(sealer, "b", b"key", sealed) is None
+    assert open_entry(sealer, "a", b"other", sealed) is None
+    assert open_entry(sealer, "a", b"key", sealed[:-1] + bytes([sealed[-1] ^ 1])) is None
+    assert open_entry(sealer, "a", b"key", b"") is None
     assert b"data: 1" not in sealed
 
 

@@ -1,0 +1,244 @@
+"""Rows of kept responses.
+
+Promises: a row is found by its own team alone, until it expires; what is deleted is gone, with the items that were
+found by it. What is read and written here raises ``SQLAlchemyError`` or ``OSError`` while the database is away.
+"""
+
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Table,
+    and_,
+    delete,
+    insert,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from gateway.ledger.tables import kept_items, kept_responses
+from gateway.sealing import Sealer
+
+ID_CHARS_MAX = 200
+"""Longer ids have no place in a row."""
+TURNS_MAX = 4096
+"""A conversation of more turns than this goes on from no kept response."""
+PURGE_ROWS_MAX = 500
+"""So many expired rows go at once."""
+USE = "kept"
+
+
+class Scope(NamedTuple):
+    """Whose responses: a team's, as one project's at OpenAI."""
+
+    organisation_id: str
+    team_id: str
+
+
+class KeptResponse(msgspec.Struct, frozen=True):
+    """One kept response. ``items`` are those of its request's own input, ``raw`` is the response: JSON, both as the
+    client sent or got them. Times are seconds since the epoch."""
+
+    response_id: str
+    previous_id: str | None
+    items: tuple[bytes, ...]
+    raw: bytes
+
+
+class NewKept(msgspec.Struct, frozen=True):
+    """A response to keep, with who asked; ``item_ids`` are those that a later input may name."""
+
+    kept: KeptResponse
+    request_id: str
+    key_id: str
+    created_at: float
+    expires_at: float
+    item_ids: tuple[str, ...]
+
+
+class _Content(msgspec.Struct, frozen=True, array_like=True):
+    """What is sealed."""
+
+    items: tuple[bytes, ...]
+    raw: bytes
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(_Content)
+
+
+class _Found(NamedTuple):
+    """A row, as far as it is read."""
+
+    response_id: str
+    previous_id: str | None
+    sealed: bytes
+
+
+class KeptStore:
+    """The rows of one database."""
+
+    def __init__(self, engine: AsyncEngine, sealer: Sealer) -> None:
+        self._engine = engine
+        self._sealer = sealer
+
+    async def keep(self, scope: Scope, new: NewKept) -> None:
+        """Write a response down; one of the same id is replaced. Those that it goes on from live as long as it."""
+        kept = new.kept
+        content = _ENCODER.encode(_Content(kept.items, kept.raw))
+        place = _place(scope, kept.response_id)
+        row = {
+            **scope._asdict(),
+            "response_id": kept.response_id,
+            "previous_id": kept.previous_id,
+            "request_id": new.request_id,
+            "key_id": new.key_id,
+            "created_at": new.created_at,
+            "expires_at": new.expires_at,
+            "sealed": self._sealer.seal(scope.organisation_id, USE, place, content),
+        }
+        async with self._engine.begin() as connection:
+            await connection.execute(delete(kept_responses).where(_is(scope, kept.response_id)))
+            await connection.execute(insert(kept_responses).values(row))
+            await _name_items(connection, scope, kept.response_id, new.item_ids)
+            if kept.previous_id is not None:
+                chain = _chain(scope, kept.previous_id)
+                ids = select(chain.c.response_id)
+                await connection.execute(
+                    update(kept_responses)
+                    .where(_of(kept_responses, scope), kept_responses.c.response_id.in_(ids))
+                    .where(kept_responses.c.expires_at < new.expires_at)
+                    .values(expires_at=new.expires_at)
+                )
+
+    async def find(self, scope: Scope, response_id: str, now: float) -> KeptResponse | None:
+        """One response, if it is kept."""
+        query = select(
+            kept_responses.c.response_id, kept_responses.c.previous_id, kept_responses.c.sealed
+        ).where(_is(scope, response_id), kept_responses.c.expires_at > now)
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(query)).first()
+        return None if row is None else self._open(scope, _Found(*row))
+
+    async def trace(self, scope: Scope, response_id: str, now: float) -> list[KeptResponse] | None:
+        """A response and all that it goes on from, oldest first; None if any of them is not kept any more."""
+        chain = _chain(scope, response_id)
+        query = (
+            select(
+                kept_responses.c.response_id, kept_responses.c.previous_id, kept_responses.c.sealed
+            )
+            .join(chain, chain.c.response_id == kept_responses.c.response_id)
+            .where(_of(kept_responses, scope), kept_responses.c.expires_at > now)
+            .order_by(chain.c.depth.desc())
+        )
+        async with self._engine.connect() as connection:
+            rows = [_Found(*row) for row in await connection.execute(query)]
+        if not rows or rows[0].previous_id is not None:
+            return None
+        opened = [self._open(scope, row) for row in rows]
+        whole = [one for one in opened if one is not None]
+        is_linked = all(
+            one.previous_id == before.response_id for before, one in itertools.pairwise(whole)
+        )
+        return whole if len(whole) == len(rows) and is_linked else None
+
+    async def find_holders(
+        self, scope: Scope, item_ids: Iterable[str], now: float
+    ) -> Mapping[str, KeptResponse]:
+        """For each item that a kept response answered with: that response."""
+        named = select(kept_items.c.item_id, kept_items.c.response_id).where(
+            _of(kept_items, scope), kept_items.c.item_id.in_(list(item_ids))
+        )
+        found: dict[str, KeptResponse] = {}
+        responses: dict[str, KeptResponse | None] = {}
+        async with self._engine.connect() as connection:
+            names = (await connection.execute(named)).all()
+        for item_id, response_id in names:
+            if response_id not in responses:
+                responses[response_id] = await self.find(scope, response_id, now)
+            response = responses[response_id]
+            if response is not None:
+                found[item_id] = response
+        return found
+
+    async def delete(self, scope: Scope, response_id: str, now: float) -> bool:
+        """Forget a response; False if none of this id was kept."""
+        is_it = and_(_is(scope, response_id), kept_responses.c.expires_at > now)
+        async with self._engine.begin() as connection:
+            done = await connection.execute(delete(kept_responses).where(is_it))
+        return done.rowcount > 0
+
+    async def purge(self, now: float) -> int:
+        """Forget some of what has expired, and how many that were."""
+        table = kept_responses
+        old = (
+            select(table.c.organisation_id, table.c.team_id, table.c.response_id)
+            .where(table.c.expires_at <= now)
+            .limit(PURGE_ROWS_MAX)
+        )
+        async with self._engine.begin() as connection:
+            rows = (await connection.execute(old)).all()
+            for organisation_id, team_id, response_id in rows:
+                is_it = _is(Scope(organisation_id, team_id), response_id)
+                await connection.execute(delete(table).where(is_it, table.c.expires_at <= now))
+        return len(rows)
+
+    def _open(self, scope: Scope, row: _Found) -> KeptResponse | None:
+        response_id, previous_id, sealed = row
+        place = _place(scope, response_id)
+        plain = self._sealer.open(scope.organisation_id, USE, place, sealed)
+        if plain is None:
+            return None  # Under another master key: as good as forgotten.
+        content = _DECODER.decode(plain)
+        return KeptResponse(response_id, previous_id, content.items, content.raw)
+
+
+def _place(scope: Scope, response_id: str) -> bytes:
+    return "\n".join((*scope, response_id)).encode("utf-8", "replace")
+
+
+def _of(table: Table, scope: Scope) -> ColumnElement[bool]:
+    return and_(table.c.organisation_id == scope.organisation_id, table.c.team_id == scope.team_id)
+
+
+def _is(scope: Scope, response_id: str) -> ColumnElement[bool]:
+    return and_(_of(kept_responses, scope), kept_responses.c.response_id == response_id)
+
+
+def _chain(scope: Scope, response_id: str) -> CTE:
+    """Ids of a response and of what it goes on from, with how far back each is."""
+    table = kept_responses
+    chain = (
+        select(table.c.response_id, table.c.previous_id, literal(0).label("depth"))
+        .where(_is(scope, response_id))
+        .cte("chain", recursive=True)
+    )
+    before = (
+        select(table.c.response_id, table.c.previous_id, (chain.c.depth + 1).label("depth"))
+        .join(chain, chain.c.previous_id == table.c.response_id)
+        .where(_of(table, scope), chain.c.depth < TURNS_MAX)
+    )
+    return chain.union_all(before)
+
+
+async def _name_items(
+    connection: AsyncConnection, scope: Scope, response_id: str, item_ids: Iterable[str]
+) -> None:
+    rows = [
+        {**scope._asdict(), "item_id": item_id, "response_id": response_id}
+        for item_id in dict.fromkeys(item_ids)
+        if len(item_id) <= ID_CHARS_MAX
+    ]
+    if not rows:
+        return
+    names = [row["item_id"] for row in rows]
+    await connection.execute(
+        delete(kept_items).where(_of(kept_items, scope), kept_items.c.item_id.in_(names))
+    )
+    await connection.execute(insert(kept_items), rows)
