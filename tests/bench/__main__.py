@@ -2,6 +2,7 @@
 
     make bench                             everything; the first run installs the peers into .bench/
     make bench ARGS="--only moegate"       some sides (comma separated)
+    make bench ARGS="--only translation"   a stream between formats, beside passing it on
     make bench ARGS="--quick"              short runs, one repetition
 
 Each side runs on CPU 0; stub, load and databases on CPU 1. CPU time is the run time of the side's whole
@@ -10,25 +11,28 @@ process tree, so it holds up on a busy machine better than rates do. Bounded: it
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import os
-import statistics
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Generator, Mapping
 from pathlib import Path
 
 from tests.bench import load, process
-from tests.bench.report import Measured, Result, render
+from tests.bench.measuring import (
+    STUB_PORT,
+    Question,
+    median,
+    run_scenario,
+    running_side,
+    running_stub,
+)
+from tests.bench.report import Result, render
 from tests.bench.servers import production_servers
 from tests.bench.sides import REPOSITORY, SIDES, Prepared, Side, Unavailable, prepare_moegate
+from tests.bench.translation import NAME as TRANSLATION
+from tests.bench.translation import Translation, measure_translation, render_translation
 
-STUB_PORT = 9101
-SIDE_CPU = 0
-START_SECONDS = 120.0
 PATH = "/v1/chat/completions"
 
 
@@ -43,47 +47,33 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     asked = parser.parse_args()
     wanted = [name for name in asked.only.split(",") if name]
-    unknown = set(wanted) - {side.name for side in SIDES}
+    unknown = set(wanted) - {side.name for side in SIDES} - {TRANSLATION}
     if unknown:
         parser.error(f"no side is called {', '.join(sorted(unknown))}")
     home = Path(os.environ.get("BENCH_HOME", REPOSITORY / ".bench"))
     home.mkdir(exist_ok=True)
     load.build(home)
+    reps = 1 if asked.quick else asked.reps
     results: list[Result] = []
+    found: Translation | None = None
     with running_stub(home):
         for side in SIDES:
             if not wanted or side.name in wanted:
                 sys.stderr.write(f"{side.name} …\n")
-                results.append(
-                    run_side(home, side, 1 if asked.quick else asked.reps, quick=asked.quick)
-                )
-    print(render(results))
+                results.append(run_side(home, side, reps, quick=asked.quick))
+        if not wanted or TRANSLATION in wanted:
+            sys.stderr.write(f"{TRANSLATION} …\n")
+            found = measure_translation(home, reps, quick=asked.quick)
+    if results:
+        print(render(results))
+    if found is not None:
+        print(render_translation(found))
     if asked.json is not None:
-        import dataclasses
-
-        asked.json.write_text(
-            json.dumps([dataclasses.asdict(result) for result in results], indent=1)
-        )
-
-
-@contextlib.contextmanager
-def running_stub(home: Path) -> Generator[None]:
-    """The one upstream of every side."""
-    with (home / "stub.log").open("wb") as log:
-        stub = process.start(
-            [str(home / "stub"), str(STUB_PORT)],
-            cpu=load.STUB_CPU,
-            log=log,
-            cwd=home,
-            environ=os.environ,
-        )
-        try:
-            time.sleep(0.3)
-            if stub.poll() is not None:
-                sys.exit(f"bench: the stub did not start; is port {STUB_PORT} taken?")
-            yield
-        finally:
-            process.stop(stub)
+        figures: dict[str, object] = {
+            "sides": [dataclasses.asdict(result) for result in results],
+            "translation": {} if found is None else found.to_json(),
+        }
+        asked.json.write_text(json.dumps(figures, indent=1))
 
 
 def run_side(home: Path, side: Side, reps: int, *, quick: bool) -> Result:
@@ -107,117 +97,29 @@ def measure(
     home: Path, side: Side, prepared: Prepared, result: Result, reps: int, *, quick: bool
 ) -> None:
     """Every scenario of one side."""
-    port = side.port or STUB_PORT
     bodies = load.write_bodies(home, side.model)
-    with (home / f"{side.name}.log").open("wb") as log:
-        began = time.monotonic()
-        running = None
-        if prepared.command:
-            running = process.start(
-                prepared.command,
-                cpu=SIDE_CPU,
-                log=log,
-                cwd=home,
-                environ=os.environ | prepared.environ,
+
+    def ask(name: str) -> Question:
+        return Question(side.port or STUB_PORT, PATH, bodies / f"{name}.json", prepared.headers)
+
+    with running_side(home, side.name, prepared, ask("small")) as (roots, start_s):
+        result.start_s = start_s
+        first = load.SCENARIOS[0]
+        run_scenario(home, first, ask(first.body), roots, seconds=1.0, rate=first.rate)
+        for scenario in load.SCENARIOS:
+            seconds = (1.0 if quick else scenario.seconds) * side.seconds_factor
+            rate = side.rates.get(scenario.name, scenario.rate)
+            taken = [
+                run_scenario(home, scenario, ask(scenario.body), roots, seconds=seconds, rate=rate)
+                for _ in range(reps)
+            ]
+            one = result.scenarios[scenario.name] = median(taken)
+            sys.stderr.write(
+                f"  {scenario.name:<13} cpu {one.cpu_ms:8.3f} ms  {one.rps:9.1f}/s  "
+                f"p50 {one.p50_ms:8.3f} ms  bad {one.bad}\n"
             )
-        try:
-            wait_for_answer(port, bodies / "small.json", prepared, running)
-            result.start_s = time.monotonic() - began
-            roots = [running.pid] if running is not None else []
-            run_scenario(home, side, load.SCENARIOS[0], prepared, roots, seconds=1.0)
-            for scenario in load.SCENARIOS:
-                seconds = (1.0 if quick else scenario.seconds) * side.seconds_factor
-                taken = [
-                    run_scenario(home, side, scenario, prepared, roots, seconds=seconds)
-                    for _ in range(reps)
-                ]
-                result.scenarios[scenario.name] = median(taken)
-                one = result.scenarios[scenario.name]
-                sys.stderr.write(
-                    f"  {scenario.name:<13} cpu {one.cpu_ms:8.3f} ms  {one.rps:9.1f}/s  "
-                    f"p50 {one.p50_ms:8.3f} ms  bad {one.bad}\n"
-                )
-            result.resident_mib = process.used(roots).resident_mib
-            result.load_average = os.getloadavg()[0]
-        finally:
-            if running is not None:
-                process.stop(running)
-
-
-def wait_for_answer(
-    port: int, body: Path, prepared: Prepared, running: "subprocess.Popen[bytes] | None"
-) -> None:
-    """Ask until the first good answer comes."""
-    headers = dict(header.split(": ", 1) for header in prepared.headers)
-    deadline = time.monotonic() + START_SECONDS
-    last = ""
-    while time.monotonic() < deadline:
-        if running is not None and running.poll() is not None:
-            raise RuntimeError("it ended at its start; see its log in .bench/")
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}{PATH}",
-            body.read_bytes(),
-            {"content-type": "application/json", **headers},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                if b"usage" in answer.read():
-                    return
-        except urllib.error.HTTPError as error:
-            last = f"{error.code} {error.read()[:200]!r}"
-        except OSError as error:
-            last = str(error)
-        time.sleep(0.02)
-    raise RuntimeError(f"no first answer: {last}")
-
-
-def run_scenario(
-    home: Path,
-    side: Side,
-    scenario: load.Scenario,
-    prepared: Prepared,
-    roots: list[int],
-    *,
-    seconds: float,
-) -> Measured:
-    """One run of one scenario: CPU from before its warm-up to after its last answer."""
-    load.ask_stub(STUB_PORT, f"/__delay/{scenario.event_us}")
-    served = _served()
-    before = process.used(roots)
-    seen = load.run_load(
-        home, scenario, port=side.port or STUB_PORT, path=PATH,
-        body=load.write_bodies(home, side.model) / f"{scenario.body}.json", headers=prepared.headers,
-        seconds=seconds, warm_seconds=0.5, rate=side.rates.get(scenario.name, scenario.rate),
-    )  # fmt: skip
-    after = process.used(roots)
-    total = max(1, seen.good_all + seen.bad)
-    if seen.bad:
-        sys.stderr.write(f"  first bad answer: {seen.first_bad[:200]}\n")
-    return Measured(
-        cpu_ms=(after.cpu_ms - before.cpu_ms) / total,
-        rps=seen.rps,
-        p50_ms=seen.p50_ms,
-        p99_ms=seen.p99_ms,
-        ttfb_p50_ms=seen.ttfb_p50_ms,
-        ttfb_p99_ms=seen.ttfb_p99_ms,
-        bad=seen.bad,
-        upstream_per_request=(_served() - served) / total,
-    )
-
-
-def _served() -> int:
-    stats: Mapping[str, int] = json.loads(load.ask_stub(STUB_PORT, "/__stats"))
-    return stats["served"]
-
-
-def median(taken: list[Measured]) -> Measured:
-    """Field by field."""
-    return Measured(
-        **{
-            name: statistics.median(getattr(one, name) for one in taken)
-            for name in Measured.__dataclass_fields__
-        }
-    )
+        result.resident_mib = process.used(roots).resident_mib
+        result.load_average = os.getloadavg()[0]
 
 
 if __name__ == "__main__":

@@ -44,7 +44,9 @@ SCENARIOS = (
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What the load generator saw: milliseconds, counts over the measured time and over all of it."""
+    """What the load generator saw: milliseconds, counts over the measured time and over all of it.
+
+    ``chunks``: how many pieces an answer came in, on average; 0 where it was not chunked."""
 
     good_all: int
     bad: int
@@ -53,6 +55,7 @@ class Answered:
     p99_ms: float
     ttfb_p50_ms: float
     ttfb_p99_ms: float
+    chunks: float
     first_bad: str
 
 
@@ -119,5 +122,6 @@ def run_load(
         p99_ms=float(seen["p99_ms"]),
         ttfb_p50_ms=float(seen["ttfb_p50_ms"]),
         ttfb_p99_ms=float(seen["ttfb_p99_ms"]),
+        chunks=float(seen["chunks"]),
         first_bad=str(seen["first_bad"]),
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 SCENARIO_TITLES = {
     "chat": "chat 0.7 KB",
     "chat_100k": "chat 100 KB",
-    "stream": "stream, 64 events",
+    "stream": "stream, 64 pieces",
 }
 
 
@@ -20,6 +20,7 @@ class Measured:
     p99_ms: float
     ttfb_p50_ms: float
     ttfb_p99_ms: float
+    chunks: float
     bad: int
     upstream_per_request: float
 

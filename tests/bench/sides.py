@@ -90,7 +90,8 @@ def _portkey(home: Path, port: int, stub: int) -> Prepared:
     )
 
 
-def _litellm(home: Path, port: int, stub: int) -> Prepared:
+def prepare_litellm(home: Path, port: int, stub: int) -> Prepared:
+    """LiteLLM's proxy with a model for each format that the stub speaks."""
     python = _environment(home, "litellm", LITELLM)
     _fill("litellm.yaml", home, port, stub)
     return Prepared(
@@ -188,6 +189,6 @@ SIDES = (
     ),
     Side(
         "litellm", "master key; no database, no Redis, so no budgets and no accounts", 9206,
-        prepare=_litellm, rates={"paced_chat": 20, "paced_stream": 4}, seconds_factor=1.5,
+        prepare=prepare_litellm, rates={"paced_chat": 20, "paced_stream": 4}, seconds_factor=1.5,
     ),
 )  # fmt: skip

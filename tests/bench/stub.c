@@ -1,9 +1,11 @@
-/* Fast stub of an LLM upstream: one epoll thread, canned answers, optional delay
- * between SSE events.  OpenAI chat completions and Anthropic messages, plus the
- * GET probes that self-hosted routers ask for.
- *   cc -O2 -o stub stub.c && ./stub PORT [DELAY_US] [FIRST_BYTE_DELAY_US]
+/* Fast stub of LLM providers: one epoll thread, canned answers, optional delay between
+ * SSE events.  OpenAI's chat completions and responses, Anthropic's messages, Gemini's
+ * generateContent, plus the GET probes that self-hosted routers ask for.
+ *   cc -O2 -o stub stub.c && ./stub PORT FOLDER [DELAY_US] [FIRST_BYTE_DELAY_US]
+ * FOLDER holds NAME.json and NAME.sse for chat, messages, responses and gemini (answers.py
+ * writes them); each event of a stream goes out by itself.
  * GET /__delay/US sets the delay between events, GET /__stats counts answers.
- * "stream": true in the request body selects the streamed answer. */
+ * "stream": true in the request body, or :stream in the path, selects the streamed answer. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -21,7 +23,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define EVENTS 64
 #define MAXFD 65536
 
 typedef struct { char *p; size_t n; } blob;
@@ -37,81 +38,55 @@ typedef struct {
 static conn *conns[MAXFD];
 static int ep, qhead = -1, qtail = -1;
 static uint64_t delay_us, first_us, served, streamed;
-static blob oai_full, ant_full, oai_stream[EVENTS + 2], ant_stream[EVENTS + 2];
-static int oai_n, ant_n;
+/* How a request line names a format, and the answers of that format. */
+static struct { const char *word, *file; blob full, *stream; int n; } formats[] = {
+    { "/chat/completions", "chat" }, { "/messages", "messages" }, { "/responses", "responses" },
+    { "enerateContent", "gemini" },
+};
+enum { FORMATS = sizeof formats / sizeof *formats };
 
 static uint64_t now_us(void) {
     struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
-static blob mk(const char *s, size_t n) { blob b = { malloc(n), n }; memcpy(b.p, s, n); return b; }
 static blob full(const char *json) {
-    char h[8192];
-    int n = snprintf(h, sizeof h, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+    size_t room = strlen(json) + 256; char *b = malloc(room);
+    int n = snprintf(b, room, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
                      strlen(json), json);
-    return mk(h, n);
+    return (blob){ b, n };
 }
-static blob event(const char *text, int head, int tail) {
-    char b[8192];
-    int n = snprintf(b, sizeof b, "%s%zx\r\n%s\r\n%s",
+static blob event(const char *text, size_t len, int head, int tail) {
+    size_t room = len + 256; char *b = malloc(room);
+    int n = snprintf(b, room, "%s%zx\r\n%.*s\r\n%s",
         head ? "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nTransfer-Encoding: chunked\r\n\r\n" : "",
-        strlen(text), text, tail ? "0\r\n\r\n" : "");
-    return mk(b, n);
+        len, (int)len, text, tail ? "0\r\n\r\n" : "");
+    return (blob){ b, n };
 }
-static const char *WORDS[8] = { " gateway", " routes", " every", " prompt", " by", " policy", " and", " cost" };
-
-static void build(void) {
-    char body[4096], text[1024] = "";
-    for (int i = 0; i < 42; i++) strcat(text, WORDS[i % 8]);
-    snprintf(body, sizeof body,
-        "{\"id\":\"chatcmpl-bench0001\",\"object\":\"chat.completion\",\"created\":1760000000,\"model\":\"mock-model\","
-        "\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"The%s\"},\"logprobs\":null,"
-        "\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":100,\"completion_tokens\":43,\"total_tokens\":143,"
-        "\"prompt_tokens_details\":{\"cached_tokens\":0}},\"system_fingerprint\":\"fp_bench\"}", text);
-    oai_full = full(body);
-    snprintf(body, sizeof body,
-        "{\"id\":\"msg_bench0001\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"mock-model\","
-        "\"content\":[{\"type\":\"text\",\"text\":\"The%s\"}],\"stop_reason\":\"end_turn\",\"stop_sequence\":null,"
-        "\"usage\":{\"input_tokens\":100,\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":0,"
-        "\"output_tokens\":43}}", text);
-    ant_full = full(body);
-    for (int i = 0; i < EVENTS; i++) {
-        char d[512], e[1024];
-        const char *fin = i == EVENTS - 2 ? "\"stop\"" : "null";
-        if (i == 0) strcpy(d, "{\"role\":\"assistant\",\"content\":\"\"}");
-        else if (i >= EVENTS - 2) strcpy(d, "{}");
-        else snprintf(d, sizeof d, "{\"content\":\"%s\"}", WORDS[i % 8]);
-        if (i < EVENTS - 1)
-            snprintf(e, sizeof e, "data: {\"id\":\"chatcmpl-bench0001\",\"object\":\"chat.completion.chunk\",\"created\":1760000000,"
-                "\"model\":\"mock-model\",\"choices\":[{\"index\":0,\"delta\":%s,\"finish_reason\":%s}]}\n\n", d, fin);
-        else
-            snprintf(e, sizeof e, "data: {\"id\":\"chatcmpl-bench0001\",\"object\":\"chat.completion.chunk\",\"created\":1760000000,"
-                "\"model\":\"mock-model\",\"choices\":[],\"usage\":{\"prompt_tokens\":100,\"completion_tokens\":61,\"total_tokens\":161}}\n\n"
-                "data: [DONE]\n\n");
-        oai_stream[i] = event(e, i == 0, i == EVENTS - 1);
+/* FOLDER/NAME.END as one text */
+static char *slurp(const char *folder, const char *name, const char *end) {
+    char path[4096]; snprintf(path, sizeof path, "%s/%s.%s", folder, name, end);
+    FILE *f = fopen(path, "rb"); if (!f) { perror(path); exit(1); }
+    fseek(f, 0, SEEK_END); long n = ftell(f); rewind(f);
+    char *text = malloc(n + 1);
+    if (fread(text, 1, n, f) != (size_t)n) { perror(path); exit(1); }
+    text[n] = 0; fclose(f); return text;
+}
+/* behind the empty line that ends the first event of a text */
+static char *event_end(char *text) {
+    char *lf = strstr(text, "\n\n"), *crlf = strstr(text, "\r\n\r\n");
+    if (crlf && (!lf || crlf < lf)) return crlf + 4;
+    return lf ? lf + 2 : text + strlen(text);
+}
+static void build(const char *folder) {
+    for (int i = 0; i < FORMATS; i++) {
+        formats[i].full = full(slurp(folder, formats[i].file, "json"));
+        char *text = slurp(folder, formats[i].file, "sse");
+        for (char *p = text, *end; *p; p = end) {
+            end = event_end(p);
+            formats[i].stream = realloc(formats[i].stream, (formats[i].n + 1) * sizeof(blob));
+            formats[i].stream[formats[i].n++] = event(p, end - p, p == text, !*end);
+        }
     }
-    oai_n = EVENTS;
-    for (int i = 0; i < EVENTS; i++) {
-        char e[1024];
-        if (i == 0)
-            strcpy(e, "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_bench0001\",\"type\":\"message\","
-                "\"role\":\"assistant\",\"model\":\"mock-model\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,"
-                "\"usage\":{\"input_tokens\":100,\"output_tokens\":1}}}\n\n");
-        else if (i == 1)
-            strcpy(e, "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n");
-        else if (i == EVENTS - 3)
-            strcpy(e, "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n");
-        else if (i == EVENTS - 2)
-            strcpy(e, "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\",\"stop_sequence\":null},"
-                "\"usage\":{\"input_tokens\":100,\"output_tokens\":59}}\n\n");
-        else if (i == EVENTS - 1)
-            strcpy(e, "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
-        else
-            snprintf(e, sizeof e, "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,"
-                "\"delta\":{\"type\":\"text_delta\",\"text\":\"%s\"}}\n\n", WORDS[i % 8]);
-        ant_stream[i] = event(e, i == 0, i == EVENTS - 1);
-    }
-    ant_n = EVENTS;
 }
 
 static void arm(conn *c, int out) {
@@ -196,9 +171,13 @@ static void process(conn *c) {
             return;
         }
         c->used = 0;
-        int get = !memcmp(c->in, "GET ", 4), ant = 0, st = 0;
+        int get = !memcmp(c->in, "GET ", 4), at = 0, st = 0;
         char *eol = memchr(c->in, '\r', hl);
-        if (!get) { ant = memmem(c->in, eol - c->in, "/messages", 9) != NULL; st = is_stream(c->in + hl, bl); }
+        if (!get) {
+            for (int i = 0; i < FORMATS; i++)
+                if (memmem(c->in, eol - c->in, formats[i].word, strlen(formats[i].word))) at = i;
+            st = memmem(c->in, eol - c->in, ":stream", 7) || is_stream(c->in + hl, bl);
+        }
         int stats = get && memmem(c->in, eol - c->in, "/__stats", 8) != NULL;
         int models = get && memmem(c->in, eol - c->in, "/v1/models", 10) != NULL;
         char *setd = get ? memmem(c->in, eol - c->in, "/__delay/", 9) : NULL;
@@ -212,16 +191,16 @@ static void process(conn *c) {
                 "\"is_generation\":true,\"tp_size\":1,\"dp_size\":1,\"version\":\"bench\"}");
             miscb = full(misc);
             start(c, &miscb, 1);
-        } else if (st) { served++; streamed++; if (ant) start(c, ant_stream, ant_n); else start(c, oai_stream, oai_n); }
-        else { served++; start(c, ant ? &ant_full : &oai_full, 1); }
+        } else if (st) { served++; streamed++; start(c, formats[at].stream, formats[at].n); }
+        else { served++; start(c, &formats[at].full, 1); }
     }
 }
 int main(int argc, char **argv) {
-    if (argc < 2) { fprintf(stderr, "usage: mock PORT [DELAY_US] [FIRST_BYTE_DELAY_US]\n"); return 2; }
-    delay_us = argc > 2 ? strtoul(argv[2], 0, 10) : 0;
-    first_us = argc > 3 ? strtoul(argv[3], 0, 10) : 0;
+    if (argc < 3) { fprintf(stderr, "usage: stub PORT FOLDER [DELAY_US] [FIRST_BYTE_DELAY_US]\n"); return 2; }
+    delay_us = argc > 3 ? strtoul(argv[3], 0, 10) : 0;
+    first_us = argc > 4 ? strtoul(argv[4], 0, 10) : 0;
     if (first_us && delay_us && first_us != delay_us) { fprintf(stderr, "first-byte delay must equal the event delay (one FIFO)\n"); return 2; }
-    signal(SIGPIPE, SIG_IGN); build();
+    signal(SIGPIPE, SIG_IGN); build(argv[2]);
     int one = 1, ls = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     setsockopt(ls, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(atoi(argv[1])), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
