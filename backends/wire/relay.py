@@ -83,14 +83,14 @@ class TranslatingRelay:
         return self._renderer.fail(failure)
 
     def _take(self, events: list[Event]) -> bytes:
-        outcome = self.outcome
+        outcome, render = self.outcome, self._renderer.render
         if outcome.early_input is None:
             outcome.early_input = self._parser.early_input
         pieces: list[bytes] = []
         try:
             for event in events:
                 read_event(outcome, event)
-                pieces.append(self._renderer.render(event))
+                pieces.append(render(event))
                 if isinstance(event, End):
                     self._is_over = True
                     outcome.is_complete = True
@@ -102,7 +102,7 @@ class TranslatingRelay:
             for event in events:
                 if isinstance(event, End):
                     outcome.usage = event.usage
-        return b"".join(pieces)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _note_dropped(self) -> None:
         self.outcome.dropped = name_losses((*self._parser.dropped, *self._renderer.dropped))
@@ -180,10 +180,10 @@ class PassRelay:
 def read_event(outcome: Outcome, event: Event) -> None:
     """Write down what ``event`` says of the answer as a whole."""
     match event:
-        case TextDelta(text) | ReasoningDelta(text) | RefusalDelta(text):
-            outcome.output_bytes += len(text.encode("utf-8", "replace"))
-        case CallDelta(_, arguments):
-            outcome.output_bytes += len(arguments.encode("utf-8", "replace"))
+        case TextDelta() | ReasoningDelta() | RefusalDelta():
+            outcome.output_bytes += _count_bytes(event.text)
+        case CallDelta():
+            outcome.output_bytes += _count_bytes(event.arguments)
         case CallStart():
             outcome.output_bytes += len(event.name)
         case Start(response_id, response_model, _):
@@ -192,6 +192,10 @@ def read_event(outcome: Outcome, event: Event) -> None:
             outcome.finish_reason, outcome.raw_finish_reason = reason, raw
         case End(usage):
             outcome.usage = usage
+
+
+def _count_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
 def fold_answer(prompt: Prompt, events: list[Event], dropped: tuple[str, ...] = ()) -> Answer:

@@ -52,6 +52,8 @@ class MessagesRenderer:
         self._index = -1
         self._open = ""
         """The type of the block that is open."""
+        self._place = b""
+        """What its deltas begin with: they differ in their type and text only."""
         self._call = -1
         """The call whose block is open, and its arguments so far."""
         self._pieces: list[str] = []
@@ -79,16 +81,16 @@ class MessagesRenderer:
 
     def _render(self, event: Event) -> bytes:
         match event:
-            case TextDelta(text):
-                return self._delta("text", {"type": "text_delta", "text": text})
+            case TextDelta():
+                return self._delta("text", event.text)
             case CallDelta():
                 return self._arguments(event)
             case CallStart():
                 return self._open_call(event)
             case ReasoningDelta():
                 return self._reasoning(event)
-            case RefusalDelta(text):
-                return self._delta("text", {"type": "text_delta", "text": text})
+            case RefusalDelta():
+                return self._delta("text", event.text)
             case Start():
                 return self._start(event)
             case Finish():
@@ -120,6 +122,7 @@ class MessagesRenderer:
         out = self._close()
         self._index += 1
         self._open = kind
+        self._place = _BEGIN_DELTA % self._index
         return out + _event(
             "content_block_start", {"index": self._index, "content_block": {"type": kind, **block}}
         )
@@ -130,17 +133,20 @@ class MessagesRenderer:
         self._open, self._call = "", -1
         return _event("content_block_stop", {"index": self._index})
 
-    def _delta(self, kind: str, delta: Json) -> bytes:
-        out = b""
-        if self._open != kind:
-            out = self._begin(kind, _EMPTY[kind])
-        return out + _event("content_block_delta", {"index": self._index, "delta": delta})
+    def _delta(self, kind: str, text: str) -> bytes:
+        if self._open == kind:
+            return self._grow(kind, text)
+        return self._begin(kind, _EMPTY[kind]) + self._grow(kind, text)
+
+    def _grow(self, kind: str, text: str) -> bytes:
+        """A delta of the block that is open."""
+        return b"%b%b%b}}\n\n" % (self._place, _DELTAS[kind], orjson.dumps(text))
 
     def _reasoning(self, event: ReasoningDelta) -> bytes:
         out = b""
         if event.text and not event.is_redacted:
             if self._shows:
-                out = self._delta("thinking", {"type": "thinking_delta", "thinking": event.text})
+                out = self._delta("thinking", event.text)
             else:
                 self.dropped["thinking"] = None
         if event.signature is None:
@@ -151,9 +157,7 @@ class MessagesRenderer:
         if self._open != "thinking":
             # It stood on hidden thinking, or on another part: Anthropic's own come back on an empty block.
             out += self._begin("thinking", _EMPTY["thinking"])
-        delta = {"type": "signature_delta", "signature": signature}
-        out += _event("content_block_delta", {"index": self._index, "delta": delta})
-        return out + self._close()
+        return out + self._grow("signature", signature) + self._close()
 
     def _redacted(self, data: str) -> bytes:
         return self._begin("redacted_thinking", {"data": data}) + self._close()
@@ -174,8 +178,7 @@ class MessagesRenderer:
             message = "the model's arguments go on behind their end"
             raise WireError(Failure("upstream_failed", message, may_have_spent=True))
         self._pieces.append(event.arguments)
-        delta = {"type": "input_json_delta", "partial_json": event.arguments}
-        return _event("content_block_delta", {"index": self._index, "delta": delta})
+        return self._grow("tool_use", event.arguments)
 
     def _end(self, usage: Usage | None) -> bytes:
         finish = self._finish
@@ -203,6 +206,15 @@ def _sorted(queue: list[Event]) -> list[Event]:
     return [event for group in groups.values() for event in group]
 
 
+_BEGIN_DELTA = (
+    b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":'
+)
+_DELTAS = {
+    "text": b'"text_delta","text":',
+    "thinking": b'"thinking_delta","thinking":',
+    "signature": b'"signature_delta","signature":',
+    "tool_use": b'"input_json_delta","partial_json":',
+}
 _EMPTY: dict[str, Json] = {"text": {"text": ""}, "thinking": {"thinking": "", "signature": ""}}
 
 

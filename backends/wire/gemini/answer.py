@@ -254,10 +254,12 @@ class EventParser:
             self._finishes[choice] = reason
         else:
             self._finishes.setdefault(choice, None)
-        if bytes(candidate.grounding_metadata) not in _NOTHING:
-            self.dropped["groundingMetadata"] = None
-        if bytes(candidate.citation_metadata) not in _NOTHING:
-            self.dropped["citationMetadata"] = None
+        for raw, name in (
+            (candidate.grounding_metadata, "groundingMetadata"),
+            (candidate.citation_metadata, "citationMetadata"),
+        ):
+            if raw is not _ABSENT and bytes(raw) not in _NOTHING:
+                self.dropped[name] = None
         if candidate.content is not None:
             for part in candidate.content.parts:
                 self._read_part(part, choice, events)

@@ -49,12 +49,14 @@ class ChatRenderer:
         self._includes_usage = includes_usage
         self._head: Json = {}
         self._opened: set[int] = set()
+        self._before_choice = b'data: {"choices":['
+        """What chunks begin with: they differ in their delta only."""
 
     def render(self, event: Event) -> bytes:
         """The bytes of one event, maybe none. Raises ``WireError`` for a finish that is an error."""
         match event:
-            case TextDelta(text, choice):
-                return self._delta(choice, {"content": text})
+            case TextDelta():
+                return self._delta(event.choice, {"content": event.text})
             case CallDelta(index, arguments, choice):
                 return self._delta(
                     choice, {"tool_calls": [{"index": index, "function": {"arguments": arguments}}]}
@@ -81,6 +83,7 @@ class ChatRenderer:
                     "created": created_at,
                     "model": response_model,
                 }
+                self._before_choice = b'data: %b,"choices":[' % orjson.dumps(self._head)[:-1]
                 return self._delta(0, {"content": ""})
             case Finish(reason, raw, choice):
                 return self._chunk(
@@ -106,7 +109,9 @@ class ChatRenderer:
         if choice not in self._opened:
             self._opened.add(choice)
             delta = {"role": "assistant", **delta}
-        return self._chunk([{"index": choice, "delta": delta, "finish_reason": None}])
+        return b'%b{"index":%d,"delta":%b,"finish_reason":null}]}\n\n' % (
+            self._before_choice, choice, orjson.dumps(delta),
+        )  # fmt: skip
 
     def _chunk(self, choices: list[Json]) -> bytes:
         return b"data: " + orjson.dumps({**self._head, "choices": choices}) + b"\n\n"

@@ -71,8 +71,8 @@ class ResponsesRenderer:
     def render(self, event: Event) -> bytes:
         """See :class:`backends.wire.codec.EventRenderer`."""
         match event:
-            case TextDelta(text):
-                return self._text(text)
+            case TextDelta():
+                return self._text(event.text)
             case CallDelta():
                 return self._arguments(event)
             case ReasoningDelta():

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.wire.failure import WireError
-from backends.wire.sse import SseEvent, SseReader
+from backends.wire.sse import SseEvent, SseReader, SseSplitter
 
 PIECES = st.lists(
     st.sampled_from(
@@ -63,6 +63,17 @@ def test_events_are_those_of_the_standard_however_they_are_cut(
     assert read(raw) == expected
     assert read(*chunks) == expected
     assert read(*(raw[at : at + 1] for at in range(len(raw)))) == expected
+    assert read(prefix, *by_event(lines, ends)) == expected
+
+
+def by_event(lines: list[bytes], ends: list[bytes]) -> list[bytes]:
+    """Cut as hosts send them: behind every empty line."""
+    chunks = [b""]
+    for line, end in zip(lines, ends, strict=False):
+        chunks[-1] += line + end
+        if not line:
+            chunks.append(b"")
+    return chunks
 
 
 def joined(lines: list[bytes], ends: list[bytes]) -> list[bytes]:
@@ -90,3 +101,16 @@ def test_an_event_without_end_is_refused(raw: bytes) -> None:
 def test_an_event_cut_by_the_end_is_not_given() -> None:
     """What has no empty line after it may be half of an event."""
     assert read(b"data: a\n\ndata: b\n") == [SseEvent("", b"a")]
+
+
+@given(PIECES, LINE_ENDS)
+def test_events_that_are_cut_out_are_the_same_however_they_come(
+    lines: list[bytes], end: bytes
+) -> None:
+    """One at a time or all at once; together they are every byte that came."""
+    chunks = by_event(lines, [end] * 12)
+    one_by_one, at_once = SseSplitter(1000), SseSplitter(1000)
+    found = [event for chunk in chunks for event in one_by_one.feed(chunk)]
+    assert found == at_once.feed(b"".join(chunks))
+    assert one_by_one.rest == at_once.rest
+    assert b"".join(found) + one_by_one.rest == b"".join(chunks)
