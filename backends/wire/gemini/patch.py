@@ -2,7 +2,8 @@
 
 1. ``generationConfig.maxOutputTokens`` is lowered, or inserted where a budget enforces one.
 2. ``model`` is taken out: it stands in the address.
-3. Tools that Google runs are taken out where the terms forbid them, and listed.
+3. Tools that Google runs are taken out where the terms forbid them, and listed, with what ``toolConfig`` says of
+   them; without functions that is all of it, for Google refuses a choice among none.
 4. Signatures of other issuers are taken out with their thinking; on a call, the documented stand-in replaces it
    where the model needs one.
 
@@ -30,6 +31,8 @@ from backends.wire.rendering import Losses
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
 _BLANK = b" \t\r\n"
+_OF_GOOGLES_TOOLS = ("toolConfig.retrievalConfig", "toolConfig.includeServerSideToolInvocations")
+"""What a request says of tools that Google runs, and of nothing else (API reference, November 2026)."""
 
 
 class _Span(NamedTuple):
@@ -60,10 +63,7 @@ def patch_request(
         not may_travel(tool.kind, allows_provider_tools=allows_provider_tools)
         for tool in prompt.provider_tools
     ):
-        for tool in prompt.provider_tools:
-            losses.add(tool.path)
-        span = _find_members(raw)["tools"]
-        raw = raw[: span.start] + _functions_only(raw[span.start : span.end]) + raw[span.end :]
+        raw = _without_googles_tools(prompt, raw, losses)
     if "model" in spans:
         raw = _remove_member(raw, "model")
     if output_cap is not None and (
@@ -126,6 +126,30 @@ def _end_of_text(raw: bytes, at: int) -> int:
     while raw[at] != 0x22:
         at += 2 if raw[at] == 0x5C else 1
     return at + 1
+
+
+def _without_googles_tools(prompt: Prompt, raw: bytes, losses: Losses) -> bytes:
+    for tool in prompt.provider_tools:
+        losses.add(f"tools.{tool.kind}")
+    for path in prompt.unknown:
+        if to_camel(path) in _OF_GOOGLES_TOOLS:
+            losses.add(path)
+    if not prompt.tools:
+        for name in ("tools", "toolConfig"):
+            if name in _find_members(raw):
+                raw = _remove_member(raw, name)
+        return raw
+    span = _find_members(raw)["tools"]
+    raw = raw[: span.start] + _functions_only(raw[span.start : span.end]) + raw[span.end :]
+    config = _find_members(raw).get("toolConfig")
+    if config is None or raw[config.start : config.end] == b"null":
+        return raw
+    kept = raw[config.start : config.end]
+    for path in _OF_GOOGLES_TOOLS:
+        name = path.partition(".")[2]
+        if name in _find_members(kept):
+            kept = _remove_member(kept, name)
+    return raw[: config.start] + kept + raw[config.end :]
 
 
 def _functions_only(tools: bytes) -> bytes:

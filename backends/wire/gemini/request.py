@@ -59,7 +59,7 @@ def render_request(
 
 def _list_hints(prompt: Prompt, losses: Losses) -> None:
     for tool in prompt.provider_tools:
-        losses.add(tool.path)
+        losses.add(f"tools.{tool.kind}")
     hints = prompt.hints
     if hints.user is not None:
         losses.add("user")

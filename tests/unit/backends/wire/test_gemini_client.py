@@ -493,7 +493,42 @@ def test_forbidden_tools_and_foreign_signatures_do_not_travel() -> None:
         {**parts[2], "thoughtSignature": SIGNATURE_UNKNOWN},
         parts[3],
     ]
-    assert dropped == ("contents[].parts[].thoughtSignature", "tools[0].googleSearch")
+    assert dropped == ("contents[].parts[].thoughtSignature", "tools.googleSearch")
+
+
+def test_what_is_said_of_forbidden_tools_goes_with_them() -> None:
+    """A choice among no functions, which Google refuses, and where a search shall look; what concerns functions
+    stays."""
+    calling = {"functionCallingConfig": {"mode": "AUTO"}}
+    place = {"retrieval_config": {"latLng": {"latitude": 1.5, "longitude": 2}}}
+    functions = {"functionDeclarations": [{"name": "f"}]}
+    body = {
+        "tools": [{"googleSearch": {}}],
+        "tool_config": {**place, **calling, "includeServerSideToolInvocations": True},
+    }
+    lost = (
+        "tools.googleSearch",
+        "tool_config.retrievalConfig",
+        "tool_config.includeServerSideToolInvocations",
+    )
+
+    def patched(more: dict[str, Any], *, allows: bool = False) -> tuple[Any, tuple[str, ...]]:
+        raw, dropped = patch_request(
+            parse(body | more), model="gemini-3-pro", output_cap=None, allows_provider_tools=allows
+        )
+        return json.loads(raw), dropped
+
+    assert patched({}) == ({"contents": [USER]}, lost)
+    both = {"tools": [{"googleSearch": {}}, functions]}
+    assert patched(both) == (
+        {"contents": [USER], "tools": [functions], "tool_config": calling},
+        lost,
+    )
+    assert patched({"tools": [{"googleSearch": {}}, functions], "tool_config": None}) == (
+        {"contents": [USER], "tools": [functions], "tool_config": None},
+        ("tools.googleSearch",),
+    )
+    assert patched({}, allows=True) == ({"contents": [USER], **body}, ())
 
 
 @pytest.mark.parametrize("is_array", [False, True])

@@ -447,7 +447,7 @@ def test_foreign_material_is_listed() -> None:
         "messages[].content.server_tool_use",
         "messages[].reasoning_content",
         "messages[].cache_control",
-        "tools[1]",
+        "tools.web_search",
         "user",
         "prompt_cache_key",
     }
