@@ -12,7 +12,7 @@ import msgspec
 
 from backends.wire.failure import invalid_request
 from backends.wire.gemini.members import Members, check_object, missing
-from backends.wire.gemini.schema import to_json_schema
+from backends.wire.gemini.schema import to_json_schema, with_lower_types
 from backends.wire.gemini.turns import CONTENTS_MAX, Turns
 from backends.wire.json_scan import read_object
 from backends.wire.prompt import (
@@ -138,7 +138,7 @@ def _read_declaration(declared: Members, unknown: dict[str, bytes]) -> Tool:
         raise invalid_request(message, param=older[1], code="invalid_value")
     parameters: bytes | None = None
     if newer is not None:
-        parameters = check_object(*newer)
+        parameters = with_lower_types(check_object(*newer))
     elif older is not None:
         parameters = _convert_schema(check_object(*older))
     declared.keep_rest(unknown)
@@ -234,7 +234,7 @@ def _read_output(config: Members, unknown: dict[str, bytes]) -> OutputSchema | N
                 unknown[found[1]] = found[0]
         return None
     if newer is not None:
-        return OutputSchema(check_object(*newer))
+        return OutputSchema(with_lower_types(check_object(*newer)))
     if older is not None:
         return OutputSchema(_convert_schema(check_object(*older)))
     return OutputSchema() if kind == "application/json" else None

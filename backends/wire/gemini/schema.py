@@ -2,10 +2,14 @@
 
 Promises: everything that was said is still said: ``nullable`` becomes a type of its own, ``propertyOrdering`` the
 order of the properties, ``example`` an entry of ``examples``; other members keep their names and values.
-Facts: Gemini API reference, ``Schema`` (November 2026).
+Facts: Gemini API reference, ``Schema`` (November 2026). Gemini CLI 0.61.0 writes types in upper case where JSON
+Schema is wanted, too (``responseJsonSchema`` of the request with which it chooses a model), and Google takes it.
 """
 
+import re
 from typing import cast
+
+import msgspec
 
 from backends.wire.gemini.members import to_camel
 from backends.wire.prompt import Json
@@ -17,6 +21,36 @@ _COUNTS = frozenset(
     {"minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"}
 )
 """64-bit counts, which protobuf's JSON writes as texts."""
+
+
+_UPPER_TYPE = re.compile(rb'"type"\s*:\s*\[?\s*"[A-Z]')
+
+
+def with_lower_types(raw: bytes) -> bytes:
+    """The JSON Schema ``raw`` with its types in lower case; as it came where they are."""
+    if _UPPER_TYPE.search(raw) is None:
+        return raw
+    return msgspec.json.encode(_lower_types(msgspec.json.decode(raw)))
+
+
+def _lower_types(schema: Json) -> Json:
+    if isinstance(schema, list):
+        return [_lower_types(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    out: dict[str, Json] = {}
+    for name, value in schema.items():
+        if name == "type":
+            kinds = value if isinstance(value, list) else [value]
+            lower: list[Json] = [kind.lower() if isinstance(kind, str) else kind for kind in kinds]
+            out[name] = lower if isinstance(value, list) else lower[0]
+        elif name in _MAPS and isinstance(value, dict):
+            out[name] = {key: _lower_types(one) for key, one in value.items()}
+        elif name in _SUBSCHEMAS or name in _LISTS:
+            out[name] = _lower_types(value)
+        else:
+            out[name] = value
+    return out
 
 
 def to_json_schema(schema: Json) -> Json:

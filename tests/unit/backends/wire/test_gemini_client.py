@@ -29,7 +29,6 @@ from backends.wire.gemini.passing import open_pass_relay
 from backends.wire.gemini.patch import patch_request
 from backends.wire.gemini.paths import parse_path
 from backends.wire.gemini.refusals import STATUS, render_failure
-from backends.wire.gemini.schema import to_json_schema
 from backends.wire.gemini.signed import (
     SIGNATURE_UNKNOWN,
     Signed,
@@ -39,7 +38,6 @@ from backends.wire.gemini.signed import (
 )
 from backends.wire.prompt import (
     Asked,
-    Json,
     Media,
     Opaque,
     Prompt,
@@ -219,27 +217,6 @@ def test_tools_and_choices() -> None:
     assert all(tool.is_strict for tool in prompt.tools)
     with pytest.raises(WireError, match="is no value for"):
         chosen(mode="SOME")
-
-
-def test_older_schemas_become_json_schema() -> None:
-    """Types, null, order, counts and examples, at any depth."""
-    older: Json = {
-        "type": "OBJECT",
-        "propertyOrdering": ["b", "a"],
-        "properties": {
-            "a": {"type": "STRING", "nullable": True, "enum": ["x"], "min_length": "2"},
-            "b": {"type": "ARRAY", "items": {"any_of": [{"type": "INTEGER"}], "nullable": True}},
-        },
-    }
-    assert json.dumps(to_json_schema(older)) == json.dumps(
-        {
-            "type": "object",
-            "properties": {
-                "b": {"type": "array", "items": {"anyOf": [{"type": "integer"}, {"type": "null"}]}},
-                "a": {"type": ["string", "null"], "enum": ["x", None], "minLength": 2},
-            },
-        }
-    )
 
 
 def test_what_is_not_modelled_is_kept_by_path() -> None:
