@@ -25,7 +25,7 @@ from backends.wire.events import (
 )
 from backends.wire.failure import Failure, WireError
 from backends.wire.openai_responses.echo import ResponseObject, includes
-from backends.wire.openai_responses.errors import render_error_event, response_error
+from backends.wire.openai_responses.errors import render_error_event, render_failed_response
 from backends.wire.openai_responses.marks import CALL_MARK, HIDDEN_MARK, ISSUER, wrap_signature
 from backends.wire.openai_responses.open_items import OpenCall, OpenMessage, OpenReasoning
 from backends.wire.openai_responses.parsing import ENCRYPTED
@@ -94,12 +94,10 @@ class ResponsesRenderer:
 
     def fail(self, failure: Failure) -> bytes:
         """See :class:`backends.wire.codec.EventRenderer`."""
-        out = b""
-        if self._response is not None:
-            items = [item for item in self._items if item]
-            whole = self._response.render("failed", items, error=response_error(failure))
-            out = self._event(b"response.failed", b'"response":' + whole)
-        return out + render_error_event(failure, self._sequence)
+        if self._response is None:
+            return render_error_event(failure, self._sequence)
+        items = [item for item in self._items if item]
+        return render_failed_response(failure, self._response, items, self._sequence)
 
     def _event(self, name: bytes, members: bytes) -> bytes:
         number = self._sequence

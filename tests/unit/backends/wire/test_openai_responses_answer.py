@@ -60,6 +60,10 @@ def read(out: bytes) -> list[dict[str, Any]]:
     return found
 
 
+def data_of(out: bytes) -> list[dict[str, Any]]:
+    return [json.loads(block.partition(b"data: ")[2]) for block in out.split(b"\n\n")[:-1]]
+
+
 def kinds(events: list[dict[str, Any]]) -> list[str]:
     return [event["type"].removeprefix("response.") for event in events]
 
@@ -317,14 +321,32 @@ def test_why_an_answer_ended(response: dict[str, Any], reason: str) -> None:
     ],
 )
 def test_errors_in_a_stream(event: dict[str, Any]) -> None:
-    """In any of their shapes, passing or not: never an end, and the numbers go on."""
+    """In any of their shapes, passing or not: never an end, and the numbers go on. Where a response began, that one
+    failed; where none did, there is the error alone."""
     with pytest.raises(WireError, match="it broke"):
         parse(sse(CREATED, event))
     relay = ResponsesPassRelay(prompt())
     out = relay.feed(sse(CREATED, event))
     assert out.startswith(sse(CREATED))
-    assert json.loads(out.split(b"data: ")[-1])["sequence_number"] == 1
+    failed, error = data_of(out)[1:]
+    assert (failed["type"], error["type"]) == ("response.failed", "error")
+    assert (failed["sequence_number"], error["sequence_number"]) == (1, 2)
+    response = failed["response"]
+    assert (response["id"], response["status"]) == (CREATED["response"]["id"], "failed")
+    assert response["error"]["message"] == error["message"]
     assert relay.outcome.failure is not None
+    alone = ResponsesPassRelay(prompt()).feed(sse(event))
+    assert kinds(read(alone)) == ["error"]
+
+
+def test_a_context_that_ran_out_amid_a_stream() -> None:
+    """Codex goes by the code: it then makes room instead of asking again."""
+    code = "context_length_exceeded"
+    error = {"code": code, "message": "Your input exceeds the context window of this model."}
+    relay = ResponsesPassRelay(prompt())
+    out = relay.feed(sse(CREATED, {"type": "response.failed", "response": {"error": error}}))
+    failed, raised = data_of(out)[1:]
+    assert (failed["response"]["error"]["code"], raised["code"]) == (code, code)
 
 
 events_of_an_answer = st.lists(
