@@ -30,7 +30,14 @@ from backends.wire import cohere_chat
 from backends.wire.events import Start
 from backends.wire.failure import Failure, WireError, invalid_request
 from backends.wire.longtail_shapes import ChunkParser, ShapeParser, broken, read_shape
-from backends.wire.openai_chat import parse_request, read_error, render_request
+from backends.wire.openai_chat import (
+    FOREIGN,
+    drop_foreign,
+    holds_foreign,
+    parse_request,
+    read_error,
+    render_request,
+)
 from backends.wire.outcome import Answer, StreamRelay
 from backends.wire.prompt import Json, Prompt
 from backends.wire.relay import EventParser, TranslatingRelay, fold_answer
@@ -279,6 +286,8 @@ class LongtailAdapter:
 def as_chat(prompt: Prompt) -> tuple[Prompt, tuple[str, ...]]:
     """The prompt as a chat client would have sent it, which is what LiteLLM reads, and what that leaves out."""
     if prompt.format == "openai-chat":
+        if holds_foreign(prompt):
+            return parse_request(drop_foreign(prompt.raw)), (FOREIGN,)
         return prompt, ()
     rendered = render_request(
         prompt, model=prompt.request_model, output_cap=None, output_tokens_default=0

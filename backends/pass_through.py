@@ -11,8 +11,10 @@ import msgspec
 from backends.adapter import Outbound, Terms
 from backends.target import Endpoint, Target
 from backends.wire.openai_chat import (
+    FOREIGN,
     ChatPassRelay,
     EventParser,
+    holds_foreign,
     patch_request,
     read_answer,
     render_request,
@@ -100,6 +102,8 @@ def prepare_chat(
         cap_name=cap_name,
     )
     dropped = tuple(sorted(name for name in strip if _is_sent(prompt, name))) if strip else ()
+    if holds_foreign(prompt):
+        dropped = (*dropped, FOREIGN)
     return Outbound(target.name, url, headers, body, prompt.is_stream, dropped)
 
 

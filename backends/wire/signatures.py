@@ -6,6 +6,7 @@ comes back with the conversation and is given to nobody but whoever issued it.
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from backends.wire.prompt import WireFormat
 
@@ -16,8 +17,21 @@ ISSUERS: Mapping[WireFormat, str] = {
 }
 """Whose signatures stand unwrapped in a format. OpenAI's chat has no place of its own: all are wrapped."""
 
+SELF_CONTAINED = frozenset({"gemini", "openai"})
+"""Whose signatures are worth something without the thinking that they sign."""
+
 MARK = "mg1."
 """What a wrapped signature begins with; no provider's does."""
+
+
+class Signed(NamedTuple):
+    """A signature, whose it is, and what belongs to it: whether the thinking was redacted, and its item's id.
+    No signature: a stand-in was said."""
+
+    signature: str | None
+    issuer: str | None
+    is_redacted: bool = False
+    id: str | None = None
 
 
 def wrap(signature: str, issuer: str | None, format: WireFormat) -> str:
@@ -35,6 +49,23 @@ def unwrap(text: str, format: WireFormat) -> tuple[str, str | None]:
         if dot:
             return signature, issuer
     return text, ISSUERS.get(format)
+
+
+def wrap_signed(signed: Signed, format: WireFormat) -> str:
+    """As :func:`wrap`, for formats with no place for what belongs to a signature: it stands beside its issuer's name."""
+    name = (
+        f"{signed.issuer}{'!' if signed.is_redacted else ''}{f':{signed.id}' if signed.id else ''}"
+    )
+    return wrap(signed.signature or "", name.replace(".", ""), format)
+
+
+def unwrap_signed(text: str, format: WireFormat) -> Signed:
+    """What :func:`wrap_signed` wrapped, or the format's own signature."""
+    signature, name = unwrap(text, format)
+    if name is None or name == ISSUERS.get(format):
+        return Signed(signature, name)
+    issuer, _, item = name.partition(":")
+    return Signed(signature, issuer.removesuffix("!"), issuer.endswith("!"), item or None)
 
 
 def is_wrapped(text: str) -> bool:

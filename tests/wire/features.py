@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from backends.wire.gemini.signed import wrap_signature
 from backends.wire.prompt import WireFormat
+from backends.wire.signatures import Signed, wrap, wrap_signed
 
 FORMATS: tuple[WireFormat, ...] = (
     "openai-chat",
@@ -194,6 +196,52 @@ def _called(format: WireFormat, *, result: str = "sunny", is_error: bool = False
                 {"role": "user", "parts": answers},
             ]
             return _tools(format) | {"contents": said}
+
+
+SIGNATURES: dict[WireFormat, str] = {
+    RESPONSES: "b3BlbmFp",
+    ANTHROPIC: "YW50aHJv",
+    GEMINI: "Z2VtaW5p",
+}
+"""What the provider of each format signed."""
+
+
+def _signed(format: WireFormat) -> Body:
+    """An answer whose thinking was signed by OpenAI and by Anthropic, and whose call by Google."""
+    by = [Signed(SIGNATURES[RESPONSES], "openai"), Signed(SIGNATURES[ANTHROPIC], "anthropic")]
+    on_call = Signed(SIGNATURES[GEMINI], "gemini")
+    body = _called(format)
+    match format:
+        case "openai-chat":
+            answer = body["messages"][1]
+            answer["reasoning_details"] = [
+                {"type": "reasoning.text", "text": "Hm.", "signature": wrap_signed(one, format)}
+                for one in by
+            ]
+            google = {"thought_signature": wrap_signed(on_call, format)}
+            answer["tool_calls"][0]["extra_content"] = {"google": google}
+        case "openai-responses":
+            texts = [wrap(one.signature or "", one.issuer, format) for one in by]
+            texts.append(wrap("call:" + SIGNATURES[GEMINI], "gemini", format))
+            body["input"][1:1] = [
+                {"type": "reasoning", "summary": [], "encrypted_content": text} for text in texts
+            ]
+        case "anthropic-messages":
+            texts = [wrap(one.signature or "", one.issuer, format) for one in by]
+            carried = wrap("call:" + SIGNATURES[GEMINI], "gemini", format)
+            body["messages"][1]["content"][:0] = [
+                *({"type": "thinking", "thinking": "Hm.", "signature": text} for text in texts),
+                {"type": "redacted_thinking", "data": carried},
+            ]
+        case _:
+            parts = body["contents"][1]["parts"]
+            parts[0]["thoughtSignature"] = SIGNATURES[GEMINI]
+            parts[:0] = [
+                {"text": "Hm.", "thought": True,
+                 "thoughtSignature": wrap_signature(one.signature or "", one.issuer)}
+                for one in by
+            ]  # fmt: skip
+    return body
 
 
 def _result_count(count: int) -> Mapping[WireFormat, Says]:
@@ -500,6 +548,11 @@ FEATURES: tuple[Feature, ...] = (
             ANTHROPIC: lambda body: "thinking" in body,
             GEMINI: lambda body: "thinkingConfig" in body.get("generationConfig", {}),
         },
+    ),
+    Feature(
+        "signatures, to who signed",
+        {one: _signed(one) for one in FORMATS},
+        {one: holds(SIGNATURES.get(one, "mg1."))[one] for one in FORMATS},
     ),
     Feature(
         "end user's id",

@@ -138,5 +138,7 @@ def _has_unsigned_call(prompt: Prompt) -> bool:
             if not any(isinstance(part, ToolCall) for part in message.parts):
                 return False
             first = message.parts[0]
-            return not (isinstance(first, Reasoning) and first.signature)
+            return not (
+                isinstance(first, Reasoning) and first.signature and first.issuer == "anthropic"
+            )
     return False

@@ -27,6 +27,7 @@ from backends.wire.gemini.answer import FINISH_REASONS
 from backends.wire.gemini.refusals import describe_failure
 from backends.wire.gemini.signed import ISSUER, wrap_signature
 from backends.wire.rendering import is_json_object
+from backends.wire.signatures import SELF_CONTAINED
 from backends.wire.usage import Usage
 
 Json = dict[str, object]
@@ -42,10 +43,6 @@ FINISH_WORDS: dict[FinishReason, str] = {
 """Gemini has no word of its own for a refusal; ``finishMessage`` tells it. ``error`` is no finish: it fails."""
 
 _BEGIN_TEXT = b'data: {"candidates":[{"content":{"parts":[{"text":'
-_SELF_CONTAINED = frozenset({ISSUER, "openai"})
-"""Whose signatures are worth something without the thinking that they sign."""
-
-
 _TRIES_MAX = 64
 """How often something that comes amid a call's arguments may find them unfinished: each look is at all of them."""
 
@@ -112,7 +109,7 @@ class PartMaker:
             text = ""
         if signature is None:
             return [{"text": text, "thought": True}] if text and not event.is_redacted else []
-        if choice.has_hidden and event.issuer not in _SELF_CONTAINED:
+        if choice.has_hidden and event.issuer not in SELF_CONTAINED:
             # Its issuer would refuse it without the words.
             self.dropped["thoughtSignature"] = None
             choice.has_hidden = False

@@ -7,9 +7,8 @@ its issuer needs beside it: whether the thinking was redacted, and the item's id
 
 import base64
 import binascii
-from typing import NamedTuple
 
-from backends.wire.signatures import MARK, unwrap, wrap
+from backends.wire.signatures import MARK, Signed, unwrap_signed, wrap_signed
 
 ISSUER = "gemini"
 """The issuer under which Gemini's thought signatures travel."""
@@ -23,23 +22,13 @@ _BEGIN = base64.b64encode(MARK.encode() + b"\0\0")[:5].decode()
 _URL_SAFE = str.maketrans("-_", "+/")
 
 
-class Signed(NamedTuple):
-    """A signature, whose it is, and what belongs to it. No signature: a stand-in was said."""
-
-    signature: str | None
-    issuer: str | None
-    is_redacted: bool = False
-    id: str | None = None
-
-
 def wrap_signature(
     signature: str, issuer: str | None, *, is_redacted: bool = False, id: str | None = None
 ) -> str:
     """``signature`` as ``thoughtSignature``."""
     if issuer is None or issuer == ISSUER:
         return signature
-    name = f"{issuer}{'!' if is_redacted else ''}{f':{id}' if id else ''}"
-    text = wrap(signature, name.replace(".", ""), "gemini")
+    text = wrap_signed(Signed(signature, issuer, is_redacted, id), "gemini")
     return base64.b64encode(text.encode()).decode()
 
 
@@ -48,11 +37,7 @@ def unwrap_signature(text: str) -> Signed:
     if text in _UNKNOWN:
         return Signed(None, None)
     inner = _decode(text) if text.startswith(_BEGIN) else text
-    signature, name = unwrap(inner or text, "gemini")
-    if name is None or name == ISSUER:
-        return Signed(signature, name)
-    issuer, _, item = name.partition(":")
-    return Signed(signature, issuer.removesuffix("!"), issuer.endswith("!"), item or None)
+    return unwrap_signed(inner or text, "gemini")
 
 
 def may_hold_wrapped(raw: bytes) -> bool:

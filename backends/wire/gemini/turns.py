@@ -12,7 +12,7 @@ import msgspec
 
 from backends.wire.failure import invalid_request
 from backends.wire.gemini.members import Members, check_object, missing
-from backends.wire.gemini.signed import Signed, unwrap_signature
+from backends.wire.gemini.signed import unwrap_signature
 from backends.wire.prompt import (
     Media,
     Message,
@@ -25,6 +25,7 @@ from backends.wire.prompt import (
     ToolResult,
 )
 from backends.wire.reading import check_base64
+from backends.wire.signatures import Signed
 
 CONTENTS_MAX = 4096
 PARTS_MAX = 16_384

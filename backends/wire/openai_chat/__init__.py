@@ -8,15 +8,23 @@ Read next: :mod:`request` (parse), :mod:`patch` (the edits that pass-through mak
 from backends.wire.openai_chat.answer import EventParser
 from backends.wire.openai_chat.errors import read_error, render_error_event, render_failure
 from backends.wire.openai_chat.passing import ChatPassRelay, read_answer
-from backends.wire.openai_chat.patch import patch_request
+from backends.wire.openai_chat.patch import (
+    FOREIGN,
+    drop_foreign,
+    holds_foreign,
+    patch_request,
+)
 from backends.wire.openai_chat.rendering import ChatRenderer, render_answer
 from backends.wire.openai_chat.request import parse_request
 from backends.wire.openai_chat.target import render_request
 
 __all__ = [
+    "FOREIGN",
     "ChatPassRelay",
     "ChatRenderer",
     "EventParser",
+    "drop_foreign",
+    "holds_foreign",
     "parse_request",
     "patch_request",
     "read_answer",

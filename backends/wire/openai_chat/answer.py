@@ -117,7 +117,7 @@ class _OpenCall:
 class _State:
     """One choice on its way."""
 
-    __slots__ = ("by_index", "finish", "has_refusal", "last", "total")
+    __slots__ = ("by_index", "finish", "has_refusal", "has_thought", "last", "total")
 
     def __init__(self) -> None:
         self.by_index: dict[int, _OpenCall] = {}
@@ -125,6 +125,8 @@ class _State:
         self.total = 0
         self.finish: str | None = None
         self.has_refusal = False
+        self.has_thought = False
+        """Whether thinking came as plain text: its details repeat it then."""
 
 
 class EventParser:
@@ -228,9 +230,11 @@ class EventParser:
     def _say(self, at: int, state: _State, said: _Said, events: list[Event]) -> None:
         thought = said.reasoning_content or said.reasoning
         if thought:
+            state.has_thought = True
             events.append(ReasoningDelta(thought, choice=at))
         if said.reasoning_details:
-            self._read_details(at, said.reasoning_details, events, wants_text=not thought)
+            details = said.reasoning_details
+            self._read_details(at, details, events, wants_text=not state.has_thought)
         content = said.content
         if content:
             if isinstance(content, str):

@@ -22,6 +22,7 @@ from backends.wire.events import (
 )
 from backends.wire.failure import Failure, WireError
 from backends.wire.openai_chat.errors import render_error_event
+from backends.wire.openai_chat.signed import DETAILS, EXTRA, Thoughts, extra_content
 from backends.wire.usage import Usage
 
 DONE = b"data: [DONE]\n\n"
@@ -51,6 +52,7 @@ class ChatRenderer:
         self._opened: set[int] = set()
         self._before_choice = b'data: {"choices":['
         """What chunks begin with: they differ in their delta only."""
+        self._thoughts: dict[int, Thoughts] = {}
 
     def render(self, event: Event) -> bytes:
         """The bytes of one event, maybe none. Raises ``WireError`` for a finish that is an error."""
@@ -62,15 +64,15 @@ class ChatRenderer:
                     choice, {"tool_calls": [{"index": index, "function": {"arguments": arguments}}]}
                 )
             case CallStart():
-                if event.signature is not None:
-                    self.dropped["tool_calls.signature"] = None
                 function = {"name": event.name, "arguments": ""}
-                call = {
+                call: Json = {
                     "index": event.index,
                     "id": event.id,
                     "type": "function",
                     "function": function,
                 }
+                if event.signature is not None:
+                    call[EXTRA] = extra_content(event)
                 return self._delta(event.choice, {"tool_calls": [call]})
             case ReasoningDelta():
                 return self._reasoning(event)
@@ -99,11 +101,16 @@ class ChatRenderer:
         return render_error_event(failure)
 
     def _reasoning(self, event: ReasoningDelta) -> bytes:
-        if event.signature is not None or event.is_redacted:
-            self.dropped["reasoning.signature"] = None
-        if not event.text or event.is_redacted:
-            return b""
-        return self._delta(event.choice, {"reasoning_content": event.text})
+        thoughts = self._thoughts.get(event.choice)
+        if thoughts is None:
+            thoughts = self._thoughts[event.choice] = Thoughts()
+        detail = thoughts.take(event)
+        delta: Json = {}
+        if event.text and not event.is_redacted:
+            delta["reasoning_content"] = event.text
+        if detail is not None:
+            delta[DETAILS] = [detail]
+        return self._delta(event.choice, delta) if delta else b""
 
     def _delta(self, choice: int, delta: Json) -> bytes:
         if choice not in self._opened:
@@ -152,8 +159,10 @@ class _Message:
     def __init__(self) -> None:
         self.text: list[str] = []
         self.reasoning: list[str] = []
+        self.thoughts = Thoughts()
+        self.details: list[Json] = []
         self.refusal: list[str] = []
-        self.calls: dict[int, tuple[str, str, list[str]]] = {}
+        self.calls: dict[int, tuple[CallStart, list[str]]] = {}
         self.finish: str | None = None
 
     def to_json(self) -> Json:
@@ -166,13 +175,19 @@ class _Message:
         }
         if self.reasoning:
             message["reasoning_content"] = "".join(self.reasoning)
+        if self.details:
+            message[DETAILS] = self.details
         if self.calls:
-            message["tool_calls"] = [
-                {"id": call_id, "type": "function",
-                 "function": {"name": name, "arguments": "".join(pieces)}}
-                for call_id, name, pieces in (self.calls[at] for at in sorted(self.calls))
-            ]  # fmt: skip
+            message["tool_calls"] = [_whole_call(*self.calls[at]) for at in sorted(self.calls)]
         return message
+
+
+def _whole_call(start: CallStart, pieces: list[str]) -> Json:
+    function = {"name": start.name, "arguments": "".join(pieces)}
+    call: Json = {"id": start.id, "type": "function", "function": function}
+    if start.signature is not None:
+        call[EXTRA] = extra_content(start)
+    return call
 
 
 def render_answer(events: list[Event]) -> tuple[bytes, tuple[str, ...]]:
@@ -190,7 +205,7 @@ def render_answer(events: list[Event]) -> tuple[bytes, tuple[str, ...]]:
         elif isinstance(event, End):
             usage = event.usage
         else:
-            _fold(choices.setdefault(event.choice, _Message()), event, dropped)
+            _fold(choices.setdefault(event.choice, _Message()), event)
     if not choices or any(message.finish is None for message in choices.values()):
         message = "the provider's answer has no end"
         raise WireError(Failure("upstream_failed", message, may_have_spent=True))
@@ -213,7 +228,6 @@ def render_answer(events: list[Event]) -> tuple[bytes, tuple[str, ...]]:
 def _fold(
     message: _Message,
     event: TextDelta | ReasoningDelta | RefusalDelta | CallStart | CallDelta | Finish,
-    dropped: dict[str, None],
 ) -> None:
     match event:
         case TextDelta(text):
@@ -221,16 +235,15 @@ def _fold(
         case RefusalDelta(text):
             message.refusal.append(text)
         case ReasoningDelta():
-            if event.signature is not None or event.is_redacted:
-                dropped["reasoning.signature"] = None
-            if not event.is_redacted:
+            detail = message.thoughts.take(event)
+            if detail is not None:
+                message.details.append(detail)
+            if event.text and not event.is_redacted:
                 message.reasoning.append(event.text)
         case CallStart():
-            if event.signature is not None:
-                dropped["tool_calls.signature"] = None
-            message.calls[event.index] = (event.id, event.name, [])
+            message.calls[event.index] = (event, [])
         case CallDelta(index, arguments):
-            message.calls[index][2].append(arguments)
+            message.calls[index][1].append(arguments)
         case Finish(reason, raw):
             message.finish = finish_word(reason, raw)
         case _:

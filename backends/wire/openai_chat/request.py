@@ -23,14 +23,22 @@ from backends.wire.openai_chat.shapes import (
     NamedChoice,
     ObjectFormat,
     RefusalPart,
+    SaidCall,
     SaidMessage,
     SaidRequest,
     SaidTool,
     TextFormat,
     TextPart,
 )
+from backends.wire.openai_chat.signed import (
+    DETAILS,
+    EXTRA,
+    read_call_signature,
+    read_thinking,
+)
 from backends.wire.openai_chat.unmodelled import collect_unmodelled
 from backends.wire.prompt import (
+    Json,
     Media,
     Message,
     OutputSchema,
@@ -126,7 +134,7 @@ def parse_request(raw: bytes) -> Prompt:
         format="openai-chat",
         raw=raw,
         request_model=said.model,
-        messages=_messages(said.messages),
+        messages=_messages(said.messages, cast("list[dict[str, Json]]", tree["messages"])),
         tools=tuple(_tool(tool) for tool in said.tools or ()),
         tool_choice=_tool_choice(said),
         allows_parallel_calls=said.parallel_tool_calls,
@@ -185,7 +193,9 @@ def _refuse_crowds(tree: Mapping[str, object]) -> None:
         raise invalid_request(words, param="messages", code="array_above_max_length")
 
 
-def _messages(said: Sequence[SaidMessage]) -> tuple[Message, ...]:
+def _messages(
+    said: Sequence[SaidMessage], trees: Sequence[Mapping[str, Json]]
+) -> tuple[Message, ...]:
     names: dict[str, str] = {}
     messages: list[Message] = []
     for at, message in enumerate(said):
@@ -193,7 +203,7 @@ def _messages(said: Sequence[SaidMessage]) -> tuple[Message, ...]:
         if message.role == "tool":
             parts = _tool_result(message, at, names)
         else:
-            parts = _parts(message, at)
+            parts = _parts(message, trees[at], at)
             for call in message.tool_calls or ():
                 names[call.id] = call.function.name
         messages.append(Message(message.role, parts, message.name))
@@ -209,8 +219,12 @@ def _refuse_misplaced(message: SaidMessage, at: int) -> None:
             raise invalid_request(words, param=path, code="unknown_parameter")
 
 
-def _parts(message: SaidMessage, at: int) -> tuple[Part, ...]:
+def _parts(message: SaidMessage, tree: Mapping[str, Json], at: int) -> tuple[Part, ...]:
     parts: list[Part] = []
+    behind: Sequence[Part] = ()
+    if message.role == "assistant" and DETAILS in tree:
+        before, behind = read_thinking(tree)
+        parts += before
     content = message.content
     if isinstance(content, str):
         parts.append(Text(content))
@@ -222,11 +236,19 @@ def _parts(message: SaidMessage, at: int) -> tuple[Part, ...]:
         raise invalid_request(f"`{path}` is missing", param=path, code="missing_required_parameter")
     if message.refusal:
         parts.append(Refusal(message.refusal))
-    parts += [
-        ToolCall(call.id, call.function.name, call.function.arguments or "")
-        for call in message.tool_calls or ()
-    ]
+    parts += behind
+    if message.tool_calls:
+        calls = cast("list[dict[str, Json]]", tree["tool_calls"])
+        parts += [_call(call, calls[n]) for n, call in enumerate(message.tool_calls)]
     return tuple(parts)
+
+
+def _call(call: SaidCall, tree: Mapping[str, Json]) -> ToolCall:
+    signed = read_call_signature(tree) if EXTRA in tree else None
+    arguments = call.function.arguments or ""
+    if signed is None:
+        return ToolCall(call.id, call.function.name, arguments)
+    return ToolCall(call.id, call.function.name, arguments, signed.signature, signed.issuer)
 
 
 def _check_parts(role: Role, parts: Sequence[ContentPart], at: int) -> None:

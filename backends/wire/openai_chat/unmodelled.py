@@ -18,6 +18,12 @@ from backends.wire.openai_chat.shapes import (
     SaidMessage,
     SaidRequest,
 )
+from backends.wire.openai_chat.signed import (
+    DETAILS,
+    EXTRA,
+    collect_beside,
+    collect_unsigned,
+)
 from backends.wire.prompt import Json
 
 _RAW_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -30,7 +36,8 @@ _KNOWN_PARTS: Mapping[str, tuple[str, frozenset[str]]] = {
     "input_audio": ("input_audio", frozenset(InputAudio.__struct_fields__)),
     "file": ("file", frozenset(FileBody.__struct_fields__)),
 }
-_KNOWN_CALL = frozenset({"id", "type", "function"})
+_KNOWN_THINKING = _KNOWN_MESSAGE | {DETAILS, "reasoning_content", "reasoning"}
+_KNOWN_CALL = frozenset({"id", "type", "function", EXTRA})
 _KNOWN_TOOL = frozenset({"type", "function"})
 _KNOWN_FUNCTION = frozenset(Function.__struct_fields__)
 _KNOWN_CALLED = frozenset(Called.__struct_fields__)
@@ -69,7 +76,11 @@ def collect_unmodelled(tree: dict[str, Json], raw: bytes) -> dict[str, bytes]:
 
 def _unknown_in_message(message: dict[str, Json], path: str, found: dict[str, Json]) -> None:
     if not message.keys() <= _KNOWN_MESSAGE:
-        _collect(message, _KNOWN_MESSAGE, path, found)
+        if message["role"] == "assistant":
+            _collect(message, _KNOWN_THINKING, path, found)
+            collect_unsigned(message, path, found)
+        else:
+            _collect(message, _KNOWN_MESSAGE, path, found)
     content = message.get("content")
     if isinstance(content, list):
         for number, part in enumerate(cast("list[dict[str, Json]]", content)):
@@ -79,6 +90,8 @@ def _unknown_in_message(message: dict[str, Json], path: str, found: dict[str, Js
                 _collect(part[member], inner, f"{path}.content[{number}].{member}", found)
     for number, call in enumerate(cast("list[dict[str, Json]]", message.get("tool_calls") or [])):
         _collect(call, _KNOWN_CALL, f"{path}.tool_calls[{number}]", found)
+        if EXTRA in call:
+            collect_beside(call, f"{path}.tool_calls[{number}]", found)
         _collect(call["function"], _KNOWN_CALLED, f"{path}.tool_calls[{number}].function", found)
 
 

@@ -160,6 +160,18 @@ def test_losses_are_listed(adapter: LongtailAdapter) -> None:
     assert b"own_member" not in sent.body
 
 
+def test_signatures_of_others_do_not_reach_litellm(adapter: LongtailAdapter) -> None:
+    """Some of its transforms know the members in which moegate gives them to chat clients."""
+    detail = {"type": "reasoning.text", "text": "hm", "signature": "mg1.anthropic.c2ln"}
+    said = {"role": "assistant", "content": "a", "reasoning_details": [detail]}
+    prompt = ask(
+        messages=[{"role": "user", "content": "q"}, said, {"role": "user", "content": "r"}]
+    )
+    sent = adapter.prepare(prompt, make_target("cohere"), Terms())
+    assert sent.dropped == ("messages[].reasoning_content",)
+    assert b"mg1." not in sent.body
+
+
 def test_sdk_parameters_do_not_come_from_the_wire(adapter: LongtailAdapter) -> None:
     """A client cannot set headers, addresses or keys through members that LiteLLM obeys in process."""
     prompt = ask(extra_headers={"x-a": "b"}, api_base="http://evil.test", api_key="k2")

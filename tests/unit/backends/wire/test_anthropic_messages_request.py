@@ -461,6 +461,18 @@ def test_thinking_budget_yields_where_claude_would_refuse(prompt: Prompt) -> Non
     assert dropped == ("reasoning_effort",)
 
 
+def test_anothers_signature_signs_no_thinking_of_claudes() -> None:
+    """Before a call it counts as none: the budget yields, or the API would refuse."""
+    thinking = Reasoning("hm", "sig", "openai")
+    said = Message("assistant", (thinking, ToolCall("a", "f", "{}")))
+    results = Message("tool", (ToolResult("a", (Text("1"),)),))
+    body, dropped = render(
+        make_prompt(user(), said, results, reasoning_effort="high"), BUDGET_MODEL
+    )
+    assert "thinking" not in body
+    assert dropped == ("messages[].reasoning_content", "reasoning_effort")
+
+
 @pytest.mark.parametrize(
     ("model", "sampling", "sent", "dropped"),
     [

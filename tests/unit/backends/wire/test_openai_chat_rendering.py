@@ -169,20 +169,15 @@ def test_an_answer_without_an_end_is_none(events: list[Event]) -> None:
     assert caught.value.failure.may_have_spent
 
 
-def test_what_cannot_be_carried_is_named() -> None:
-    """Signatures and redacted thoughts have no place in the format."""
+def test_redacted_thoughts_are_not_shown() -> None:
+    """What a provider redacted is no thinking to read."""
     events: list[Event] = [
-        START,
-        ReasoningDelta("", "sig", "anthropic"),
-        ReasoningDelta("secret", is_redacted=True),
-        CallStart(0, "c", "f", signature="s"),
-        Finish("tool_call", "tool_use"),
-        End(None),
-    ]
+        START, ReasoningDelta("secret", is_redacted=True), Finish("stop", "end_turn"), End(None),
+    ]  # fmt: skip
     renderer = ChatRenderer(includes_usage=False)
     raw = b"".join(renderer.render(event) for event in events)
     body, dropped = render_answer(events)
-    assert tuple(renderer.dropped) == dropped == ("reasoning.signature", "tool_calls.signature")
+    assert tuple(renderer.dropped) == dropped == ()
     assert b"secret" not in raw + body
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.wire import anthropic_messages, openai_responses
+from backends.wire import anthropic_messages, openai_chat, openai_responses
 from backends.wire.clients import CLIENTS
 from backends.wire.events import (
     CallDelta,
@@ -27,8 +27,12 @@ from backends.wire.signatures import ISSUERS, is_wrapped, unwrap, wrap
 from backends.wire.targets import TARGETS
 from backends.wire.usage import Usage
 
-CARRIERS: tuple[WireFormat, ...] = ("openai-responses", "anthropic-messages", "gemini")
-"""Formats with a place for signatures."""
+CARRIERS: tuple[WireFormat, ...] = (
+    "openai-chat",
+    "openai-responses",
+    "anthropic-messages",
+    "gemini",
+)
 MODELS = {
     "openai-chat": "gpt-5.5",
     "openai-responses": "gpt-5.5",
@@ -100,6 +104,13 @@ def converse(client: WireFormat, said: list[Turn]) -> dict[str, Any]:
                 for one in body["output"]
                 if one["type"] == "function_call"
             ]
+        elif client == "openai-chat":
+            message = body["choices"][0]["message"]
+            messages.append(message)
+            results = [
+                {"role": "tool", "tool_call_id": call["id"], "content": "ok"}
+                for call in message.get("tool_calls", ())
+            ]
         elif client == "anthropic-messages":
             if body["content"]:
                 messages.append({"role": "assistant", "content": body["content"]})
@@ -117,13 +128,17 @@ def converse(client: WireFormat, said: list[Turn]) -> dict[str, Any]:
                 for part in content.get("parts", ())
                 if "functionCall" in part
             ]  # fmt: skip
-        if results and client == "openai-responses":
+        if results and client in ("openai-chat", "openai-responses"):
             messages += results
         elif results:
             name = "content" if client == "anthropic-messages" else "parts"
             messages.append({"role": "user", name: results})
         else:
             messages.append(_user(client, "go on"))
+    if client == "openai-chat":
+        function = {"name": "count", "parameters": TOOL}
+        tools = [{"type": "function", "function": function}]
+        return {"model": "m", "messages": messages, "tools": tools}
     if client == "openai-responses":
         tools = [{"type": "function", "name": "count", "parameters": TOOL}]
         return {"model": "m", "input": messages, "tools": tools}
@@ -142,6 +157,8 @@ def _user(client: WireFormat, words: str) -> dict[str, Any]:
 
 def sent_to(target: WireFormat, prompt: Prompt) -> bytes:
     """The body that a target gets: patched if it is its own format, else rendered."""
+    if prompt.format == target == "openai-chat":
+        return openai_chat.patch_request(prompt, model="m", output_cap=None, ask_usage=False)
     if prompt.format == target == "anthropic-messages":
         return anthropic_messages.patch_request(
             prompt, model="m", output_cap=None, allows_provider_tools=False
