@@ -92,7 +92,7 @@ def prepare_chat(
         return Outbound(
             target.name, url, headers, rendered.body, prompt.is_stream, rendered.dropped
         )
-    strip = _controls_in(prompt) if target.boundary == "self_hosted" else not_taken
+    strip = controls_in(prompt) if target.boundary == "self_hosted" else not_taken
     body = patch_request(
         prompt,
         model=target.model,
@@ -101,7 +101,7 @@ def prepare_chat(
         strip=strip,
         cap_name=cap_name,
     )
-    dropped = tuple(sorted(name for name in strip if _is_sent(prompt, name))) if strip else ()
+    dropped = tuple(sorted(name for name in strip if is_sent(prompt, name))) if strip else ()
     if holds_foreign(prompt):
         dropped = (*dropped, FOREIGN)
     return Outbound(target.name, url, headers, body, prompt.is_stream, dropped)
@@ -122,7 +122,7 @@ def read_chat_answer(prompt: Prompt, body: bytes) -> Answer:
     return fold_answer(prompt, parser.read_answer(body), tuple(parser.dropped))
 
 
-def _controls_in(prompt: Prompt) -> frozenset[str]:
+def controls_in(prompt: Prompt) -> frozenset[str]:
     """The controls, and the options of the template unless they are switches and nothing else."""
     raw = prompt.unknown.get(TEMPLATE_OPTIONS)
     if raw is None:
@@ -135,7 +135,8 @@ def _controls_in(prompt: Prompt) -> frozenset[str]:
     return CONTROLS if is_plain else CONTROLS | {TEMPLATE_OPTIONS}
 
 
-def _is_sent(prompt: Prompt, name: str) -> bool:
+def is_sent(prompt: Prompt, name: str) -> bool:
+    """Whether the client said ``name`` at all."""
     if name == "top_k":
         return prompt.sampling.top_k is not None
     return prompt.unknown.get(name, b"null") != b"null"

@@ -63,6 +63,8 @@ HARMLESS: Mapping[WireFormat, Mapping[str, Harmless]] = {
         "generationConfig.speechConfig": _NULL,
         "generationConfig.imageConfig": _NULL,
     },
+    # Only servers of one's own get such a body as it came.
+    "openai-completions": {},
 }
 """Members of each format that may cost or send on more than the request itself, and the values that do not."""
 

@@ -13,6 +13,12 @@ from backends.pass_through import (
     prepare_chat,
     read_chat_answer,
 )
+from backends.raw_completions import (
+    open_completion_stream,
+    prepare_completion,
+    read_completion,
+    takes_text,
+)
 from backends.target import Endpoint, Target
 from backends.wire.failure import Failure
 from backends.wire.openai_chat import read_error
@@ -30,7 +36,7 @@ class SglangAdapter:
     def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
         self._hosts: dict[str, tuple[Iterator[str], tuple[tuple[str, str], ...]]] = {
             name: (
-                cycle([f"{base}/v1/chat/completions" for base in endpoint.base_urls]),
+                cycle([f"{base}/v1" for base in endpoint.base_urls]),
                 bearer_headers(endpoint),
             )
             for name, endpoint in endpoints.items()
@@ -39,16 +45,21 @@ class SglangAdapter:
     def prepare(self, prompt: Prompt, target: Target, terms: Terms) -> Outbound:
         """See :class:`backends.adapter.ProviderAdapter`."""
         urls, headers = self._hosts[target.endpoint]
-        return prepare_chat(prompt, target, terms, next(urls), headers)
+        base = next(urls)
+        if takes_text(prompt, target):
+            return prepare_completion(prompt, target, terms, f"{base}/completions", headers)
+        return prepare_chat(prompt, target, terms, f"{base}/chat/completions", headers)
 
     def open_stream(self, prompt: Prompt, target: Target) -> StreamRelay:
         """See :class:`backends.adapter.ProviderAdapter`."""
-        del target
+        if takes_text(prompt, target):
+            return open_completion_stream(prompt)
         return open_chat_stream(prompt)
 
     def read_answer(self, prompt: Prompt, target: Target, body: bytes) -> Answer:
         """See :class:`backends.adapter.ProviderAdapter`."""
-        del target
+        if takes_text(prompt, target):
+            return read_completion(prompt, body)
         return read_chat_answer(prompt, body)
 
     def read_failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:

@@ -6,10 +6,17 @@ from backends.wire.anthropic_messages.client import MessagesClient
 from backends.wire.codec import ClientCodec
 from backends.wire.gemini.client import GeminiClient
 from backends.wire.openai_chat.client import ChatClient
+from backends.wire.openai_completions.client import CompletionsClient
 from backends.wire.openai_responses.client import ResponsesClient
 from backends.wire.prompt import WireFormat
 
 CLIENTS: Mapping[WireFormat, ClientCodec] = {
     codec.name: codec
-    for codec in (ChatClient(), ResponsesClient(), MessagesClient(), GeminiClient())
+    for codec in (
+        ChatClient(),
+        ResponsesClient(),
+        MessagesClient(),
+        GeminiClient(),
+        CompletionsClient(),
+    )
 }

@@ -12,7 +12,13 @@ import msgspec
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 """Any JSON value; used at the wire only."""
 
-WireFormat = Literal["openai-chat", "openai-responses", "anthropic-messages", "gemini"]
+WireFormat = Literal[
+    "openai-chat",
+    "openai-responses",
+    "anthropic-messages",
+    "gemini",
+    "openai-completions",
+]
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 CacheTtl = Literal["5m", "1h"]

@@ -108,15 +108,17 @@ WORDS: Mapping[WireFormat, Mapping[str, str]] = {
         "top_k": "generationConfig.topK",
         "top_p": "generationConfig.topP",
     },
+    "openai-completions": {},
 }
 """What a client's format calls what the prompt models, where that is not OpenAI's word."""
 
 
 _CARRIED_ANYWAY: Mapping[WireFormat, re.Pattern[str]] = {
     "openai-responses": re.compile(r"store|metadata|input\[\d+\]\.(?:id|status)"),
+    "openai-completions": re.compile(r"echo"),
 }
-"""Members that no target needs to be told of: what is kept the gateway decides, what the answer repeats, and what
-items are called."""
+"""Members that no target needs to be told of: what is kept the gateway decides, what the answer repeats (``echo``),
+and what items are called."""
 
 
 class Losses:

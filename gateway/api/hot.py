@@ -13,6 +13,7 @@ PATHS: Mapping[str, WireFormat] = {
     "/v1/chat/completions": "openai-chat",
     "/v1/messages": "anthropic-messages",
     "/v1/responses": "openai-responses",
+    "/v1/completions": "openai-completions",
 }
 GEMINI_VERBS = frozenset({"generateContent", "streamGenerateContent"})
 

@@ -25,6 +25,7 @@ NAMES: dict[WireFormat, str] = {
     "openai-responses": "Responses",
     "anthropic-messages": "Messages",
     "gemini": "generateContent",
+    "openai-completions": "Completions",
 }
 MODELS: Mapping[WireFormat, str] = {
     "openai-chat": "gpt-5.5",

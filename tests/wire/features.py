@@ -21,6 +21,8 @@ FORMATS: tuple[WireFormat, ...] = (
     "gemini",
 )
 CHAT, RESPONSES, ANTHROPIC, GEMINI = FORMATS
+COMPLETIONS: WireFormat = "openai-completions"
+"""A format of clients only: a text, its sampling and its ends are all that it can say."""
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n pixel").decode()
 PDF = base64.b64encode(b"%PDF-1.7 page").decode()
@@ -62,6 +64,8 @@ def plain(format: WireFormat, **more: Any) -> Body:
                 "max_tokens": 4096,
                 "messages": [{"role": "user", "content": ASK}],
             }
+        case "openai-completions":
+            body = {"model": "auto", "prompt": ASK}
         case _:
             body = {"contents": [{"role": "user", "parts": [{"text": ASK}]}]}
     return body | more
@@ -73,7 +77,7 @@ def holds(word: str) -> Mapping[WireFormat, Says]:
     def says(body: Body) -> bool:
         return word in json.dumps(body, ensure_ascii=False)
 
-    return dict.fromkeys(FORMATS, says)
+    return dict.fromkeys((*FORMATS, COMPLETIONS), says)
 
 
 def at(*path: str | int) -> Callable[[Body], Any]:
@@ -460,11 +464,13 @@ FEATURES: tuple[Feature, ...] = (
         "stop sequences",
         {
             CHAT: {"stop": ["END"]},
+            COMPLETIONS: {"stop": ["END"]},
             ANTHROPIC: {"stop_sequences": ["END"]},
             GEMINI: _config(stopSequences=["END"]),
         },
         {
             CHAT: _equal(("stop",), ["END"]),
+            COMPLETIONS: _equal(("stop",), ["END"]),
             RESPONSES: never,
             ANTHROPIC: _equal(("stop_sequences",), ["END"]),
             GEMINI: _equal(("generationConfig", "stopSequences"), ["END"]),
@@ -474,6 +480,7 @@ FEATURES: tuple[Feature, ...] = (
         "output cap",
         {
             CHAT: {"max_completion_tokens": 777},
+            COMPLETIONS: {"max_tokens": 777},
             RESPONSES: {"max_output_tokens": 777},
             ANTHROPIC: {"max_tokens": 777},
             GEMINI: _config(maxOutputTokens=777),
@@ -484,6 +491,7 @@ FEATURES: tuple[Feature, ...] = (
         "temperature",
         {
             CHAT: {"temperature": 0.25},
+            COMPLETIONS: {"temperature": 0.25},
             RESPONSES: {"temperature": 0.25},
             ANTHROPIC: {"temperature": 0.25},
             GEMINI: _config(temperature=0.25),
@@ -494,6 +502,7 @@ FEATURES: tuple[Feature, ...] = (
         "top_p",
         {
             CHAT: {"top_p": 0.75},
+            COMPLETIONS: {"top_p": 0.75},
             RESPONSES: {"top_p": 0.75},
             ANTHROPIC: {"top_p": 0.75},
             GEMINI: _config(topP=0.75),
@@ -502,20 +511,26 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "top_k",
-        {CHAT: {"top_k": 41}, ANTHROPIC: {"top_k": 41}, GEMINI: _config(topK=41)},
+        {CHAT: {"top_k": 41}, COMPLETIONS: {"top_k": 41}, ANTHROPIC: {"top_k": 41}, GEMINI: _config(topK=41)},
         holds("41"),
     ),
-    Feature("seed", {CHAT: {"seed": 90210}, GEMINI: _config(seed=90210)}, holds("90210")),
+    Feature(
+        "seed",
+        {CHAT: {"seed": 90210}, COMPLETIONS: {"seed": 90210}, GEMINI: _config(seed=90210)},
+        holds("90210"),
+    ),
     Feature(
         "penalties",
-        {CHAT: {"presence_penalty": 0.375}, GEMINI: _config(presencePenalty=0.375)},
+        {CHAT: {"presence_penalty": 0.375}, COMPLETIONS: {"presence_penalty": 0.375},
+         GEMINI: _config(presencePenalty=0.375)},
         holds("0.375"),
     ),
     Feature(
         "several answers",
-        {CHAT: {"n": 2}, GEMINI: _config(candidateCount=2)},
+        {CHAT: {"n": 2}, COMPLETIONS: {"n": 2}, GEMINI: _config(candidateCount=2)},
         {
             CHAT: _equal(("n",), 2),
+            COMPLETIONS: _equal(("n",), 2),
             RESPONSES: never,
             ANTHROPIC: never,
             GEMINI: _equal(("generationConfig", "candidateCount"), 2),
@@ -558,6 +573,7 @@ FEATURES: tuple[Feature, ...] = (
         "end user's id",
         {
             CHAT: {"user": "user-4711"},
+            COMPLETIONS: {"user": "user-4711"},
             RESPONSES: {"user": "user-4711"},
             ANTHROPIC: {"metadata": {"user_id": "user-4711"}},
         },
@@ -570,7 +586,7 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "log probabilities",
-        {CHAT: {"logprobs": True, "top_logprobs": 3},
+        {CHAT: {"logprobs": True, "top_logprobs": 3}, COMPLETIONS: {"logprobs": 3},
          RESPONSES: {"top_logprobs": 3, "include": ["message.output_text.logprobs"]},
          GEMINI: _config(responseLogprobs=True, logprobs=3)},
         holds("logprobs"),

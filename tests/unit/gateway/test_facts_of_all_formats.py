@@ -12,6 +12,7 @@ from backends.wire.anthropic_messages import patch_request as patch_messages
 from backends.wire.clients import CLIENTS
 from backends.wire.failure import WireError
 from backends.wire.gemini.patch import patch_request as patch_gemini
+from backends.wire.openai_chat import patch_request as patch_chat
 from backends.wire.openai_responses import patch_request as patch_responses
 from backends.wire.prompt import Asked, Prompt, WireFormat
 from gateway.facts import segments
@@ -101,10 +102,15 @@ RESPONSES: dict[str, Any] = {
         {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"query": "q"}},
         {"type": "custom_tool_call_output", "call_id": "d", "output": "r"}],
 }  # fmt: skip
+COMPLETION: dict[str, Any] = {
+    "model": "m", "prompt": ["p"], "stream": True, "stream_options": {"include_usage": True}, "stop": ["s"],
+    "user": "u", "echo": True, "logit_bias": {"50256": -100}, "odd": {"deep": ["x"]},
+}  # fmt: skip
 BODIES: dict[WireFormat, dict[str, Any]] = {
     "openai-responses": RESPONSES,
     "anthropic-messages": MESSAGES,
     "gemini": GENERATE,
+    "openai-completions": COMPLETION,
 }
 OPAQUE = {"data", "signature", "thoughtSignature", "encrypted_content"}
 """Bytes that nobody can read: media and signatures."""
@@ -152,6 +158,8 @@ def travels(prompt: Prompt) -> bool:
     """Whether the mark leaves in pass-through."""
     if prompt.format == "gemini":
         body, _ = patch_gemini(prompt, model="m", output_cap=None, allows_provider_tools=True)
+    elif prompt.format == "openai-completions":
+        body = patch_chat(prompt, model="m", output_cap=None, ask_usage=True)
     elif prompt.format == "openai-responses":
         body, _ = patch_responses(prompt, model="m", output_cap=None, allows_provider_tools=True)
     else:
@@ -174,4 +182,4 @@ def test_what_travels_has_been_looked_at(client: WireFormat) -> None:
         if leaves and not any(MARK in segment.text for segment in segments(prompt)):
             unseen.append(where)
     assert unseen == []
-    assert count > 60
+    assert count > (10 if client == "openai-completions" else 60)

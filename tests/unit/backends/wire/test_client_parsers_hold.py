@@ -93,8 +93,9 @@ def test_answers_of_any_bytes(client: WireFormat, target: WireFormat, chunks: li
     prompt = CLIENTS[client].parse_request(json.dumps(plain(client)).encode(), ASKED)
     relays: list[Callable[[], Any]] = [
         lambda: TranslatingRelay(TARGETS[target].open_parser(), prompt),
-        lambda: PassRelay(TARGETS[client].open_parser(), prompt, 1000),
     ]
+    if client in TARGETS:
+        relays.append(lambda: PassRelay(TARGETS[client].open_parser(), prompt, 1000))
     for make in relays:
         relay = make()
         out = b"".join(relay.feed(chunk) for chunk in chunks) + relay.finish()
