@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from backends.adapter import Outbound, Terms
+from backends.embeddings import refuse_embedding
 from backends.target import Endpoint, Target
 from backends.wire.anthropic_messages import (
     EVENT_BYTES_MAX,
@@ -41,6 +42,7 @@ class ClaudeAdapter:
 
     def prepare(self, prompt: Prompt, target: Target, terms: Terms) -> Outbound:
         """See :class:`backends.adapter.ProviderAdapter`."""
+        refuse_embedding(prompt, target)
         url, headers = self._hosts[target.endpoint]
         if prompt.format == OWN:
             return _pass(prompt, target, terms, url, headers)

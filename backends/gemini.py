@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
 from backends.adapter import Outbound, Terms
+from backends.embeddings import prepare_at_google, read_from_google
 from backends.target import Endpoint, Target
 from backends.wire.failure import Failure
 from backends.wire.gemini import EventParser, parse_answer, read_error, render_request
@@ -35,6 +36,9 @@ class GeminiAdapter:
     def prepare(self, prompt: Prompt, target: Target, terms: Terms) -> Outbound:
         """See :class:`backends.adapter.ProviderAdapter`."""
         base, headers = self._hosts[target.endpoint]
+        if prompt.embedding is not None:
+            address = f"{base}{quote(target.model, safe='')}"
+            return prepare_at_google(prompt, target, address, headers)
         if prompt.format == FORMAT:
             body, dropped = patch_request(
                 prompt,
@@ -63,7 +67,8 @@ class GeminiAdapter:
 
     def read_answer(self, prompt: Prompt, target: Target, body: bytes) -> Answer:
         """See :class:`backends.adapter.ProviderAdapter`."""
-        del target
+        if prompt.embedding is not None:
+            return read_from_google(prompt, target, body)
         if prompt.format == FORMAT:
             return pass_answer(body)
         return fold_answer(prompt, parse_answer(body, created_at=int(self._now())))

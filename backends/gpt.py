@@ -6,6 +6,7 @@ OpenAI itself is asked in its Responses by clients who speak that.
 from collections.abc import Mapping
 
 from backends.adapter import Outbound, Terms
+from backends.embeddings import prepare_at_openai, read_from_openai
 from backends.gpt_responses import (
     HOSTS,
     OWN,
@@ -36,6 +37,7 @@ class GptAdapter:
             name: (
                 f"{endpoint.base_urls[0]}/chat/completions",
                 f"{endpoint.base_urls[0]}/responses",
+                f"{endpoint.base_urls[0]}/embeddings",
                 bearer_headers(endpoint),
             )
             for name, endpoint in endpoints.items()
@@ -43,7 +45,9 @@ class GptAdapter:
 
     def prepare(self, prompt: Prompt, target: Target, terms: Terms) -> Outbound:
         """See :class:`backends.adapter.ProviderAdapter`."""
-        chat_url, responses_url, headers = self._hosts[target.endpoint]
+        chat_url, responses_url, embeddings_url, headers = self._hosts[target.endpoint]
+        if prompt.embedding is not None:
+            return prepare_at_openai(prompt, target, embeddings_url, headers)
         if _is_asked_in_responses(prompt, target):
             return prepare_responses(prompt, target, terms, responses_url, headers)
         return prepare_chat(prompt, target, terms, chat_url, headers)
@@ -56,6 +60,8 @@ class GptAdapter:
 
     def read_answer(self, prompt: Prompt, target: Target, body: bytes) -> Answer:
         """See :class:`backends.adapter.ProviderAdapter`."""
+        if prompt.embedding is not None:
+            return read_from_openai(prompt, body)
         if _is_asked_in_responses(prompt, target):
             return read_responses_answer(prompt, body)
         return read_chat_answer(prompt, body)

@@ -25,6 +25,7 @@ import msgspec
 import orjson
 
 from backends.adapter import Outbound, Terms
+from backends.embeddings import refuse_embedding
 from backends.target import Endpoint, Target
 from backends.wire import cohere_chat
 from backends.wire.events import Start
@@ -216,6 +217,7 @@ class LongtailAdapter:
 
     def prepare(self, prompt: Prompt, target: Target, terms: Terms) -> Outbound:
         """See :class:`backends.adapter.ProviderAdapter`."""
+        refuse_embedding(prompt, target)
         litellm = self._opened()
         config = litellm.find_config(target)
         chat, lost = as_chat(prompt)

@@ -26,7 +26,9 @@ Capability = Literal[
     "system",
     "stream",
     "choices",
+    "embed",
 ]
+"""What a model can do; one that can ``embed`` gives vectors for texts, and nothing else."""
 
 
 class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,10 +113,12 @@ Engine = Literal["sglang", "sglang-router", "vllm", "ollama", "lmstudio", "simul
 
 
 class ServedModel(msgspec.Struct, frozen=True):
-    """One model that a self-hosted server lists; ``context_tokens_max`` is None where not said."""
+    """One model that a self-hosted server lists; ``context_tokens_max`` is None where not said.
+    ``is_embedder``: it gives vectors, not answers."""
 
     id: str
     context_tokens_max: int | None = None
+    is_embedder: bool = False
 
 
 class SelfHosted(msgspec.Struct, frozen=True):

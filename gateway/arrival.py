@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
-from backends.wire.codec import ClientCodec
+from backends.wire.codec import RequestCodec
 from backends.wire.failure import RETRYABLE_BY_CLIENT, Failure
 from backends.wire.prompt import Asked
 from gateway.errors import refuse
@@ -21,7 +21,7 @@ class Arrival:
     """One request before its body was read. ``headers`` are lower-case names in order; ``asked`` is what the
     address and the head say of the prompt."""
 
-    format: ClientCodec
+    format: RequestCodec
     headers: Sequence[Header]
     body: "Body"
     asked: Asked = Asked()

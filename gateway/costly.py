@@ -65,6 +65,12 @@ HARMLESS: Mapping[WireFormat, Mapping[str, Harmless]] = {
     },
     # Only servers of one's own get such a body as it came.
     "openai-completions": {},
+    "openai-embeddings": {
+        "service_tier": _TIERS,
+        "models": (b"[]", b"null"),
+        "provider": (b"{}", b"null"),
+    },
+    "gemini-embeddings": {},
 }
 """Members of each format that may cost or send on more than the request itself, and the values that do not."""
 

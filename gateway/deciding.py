@@ -18,7 +18,7 @@ from gateway.case import Case, Ending
 from gateway.clock import day_of
 from gateway.costly import refuse_costly_members
 from gateway.decision_record import DecisionRecord
-from gateway.errors import Refused
+from gateway.errors import Refused, refuse
 from gateway.facts import (
     HEADER_DATA_CLASS,
     media_of,
@@ -28,16 +28,16 @@ from gateway.facts import (
 )
 from gateway.identity import Principal
 from gateway.quotes import Sizes, measure, quote
-from gateway.routing import Routing
+from gateway.routing import AUTO, Routing
 from gateway.services import Services
 from policies.classify import Classifier
 from policies.decide import decide
-from policies.facts import DataClass, Decision, Detection, Facts, Segment
+from policies.facts import EMBED, DataClass, Decision, Detection, Facts, Segment
 
 RETRY_SECONDS = 5.0
 SHOWN_MAX = 5
 """Targets, or reasons, that an error tells of."""
-NEED_PARAMS = {"choices": "n", "json_schema": "response_format", "tools": "tools"}
+NEED_PARAMS = {EMBED: "model", "choices": "n", "json_schema": "response_format", "tools": "tools"}
 """The member of a request that a need comes of; the others come of its messages."""
 CACHE_MODES = (b"on", b"off", b"refresh")
 
@@ -129,6 +129,14 @@ def decide_prompt(
     ``data_class`` is what the caller asked for. Raises ``Refused`` for unknown models and classes.
     """
     refuse_costly_members(prompt)
+    if prompt.embedding is not None and prompt.request_model in AUTO:
+        raise refuse(
+            "invalid_request",
+            f"`{prompt.request_model}` chooses no model for embeddings: vectors of different models cannot be "
+            "compared; name a model",
+            code="invalid_value",
+            param="model",
+        )
     candidates, prefer = routing.find_candidates(prompt.request_model)
     texts, media = segments(prompt), media_of(prompt)
     sizes = measure(prompt, texts, media)
@@ -147,6 +155,7 @@ def decide_prompt(
         output_tokens_max=prompt.output_tokens_max,
         now=now,
         needs_bound=True,
+        context_tokens_estimate=sizes.context_tokens_estimate,
     )
     at = datetime.fromtimestamp(now, UTC)
     quotes = {
@@ -180,6 +189,8 @@ def _may_be_cached(prompt: Prompt, decision: Decision) -> bool:
     names it in its answer, which would be wrong for another's."""
     if prompt.kept is not None and prompt.kept.previous_id is not None:
         return False
+    if prompt.embedding is not None:
+        return True
     sampling = prompt.sampling
     return decision.caches_sampled or sampling.temperature == 0 or sampling.seed is not None
 

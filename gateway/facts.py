@@ -21,7 +21,7 @@ from backends.wire.prompt import (
     ToolResult,
 )
 from gateway.errors import refuse
-from policies.facts import DATA_CLASSES, DataClass, Segment, TargetFacts
+from policies.facts import DATA_CLASSES, EMBED, DataClass, Segment, TargetFacts
 
 HEADER_DATA_CLASS = "x-data-class"
 
@@ -108,9 +108,9 @@ def media_of(prompt: Prompt) -> list[Media]:
 
 def needs_of(prompt: Prompt, media: Sequence[Media]) -> frozenset[str]:
     """The capabilities without which a target cannot take the prompt."""
-    needs: set[str] = set()
+    needs: set[str] = set() if prompt.embedding is None else {EMBED}
     if media:
-        needs = {f"{item.kind}s" if item.kind != "audio" else "audio" for item in media}
+        needs |= {f"{item.kind}s" if item.kind != "audio" else "audio" for item in media}
         if any(item.url is not None for item in media):
             needs.add(MEDIA_URLS)
     if prompt.tools:

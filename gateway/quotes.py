@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from backends.health import Health
-from backends.pricing import bound_cost, expected_cost, input_tokens_bound
+from backends.pricing import MESSAGE_TOKENS_MAX, bound_cost, expected_cost, input_tokens_bound
 from backends.target import Target
 from backends.wire.prompt import Media, Prompt
 from policies.facts import Quote, Segment
@@ -40,6 +40,8 @@ class Sizes:
     other_media: int
     output_tokens_asked: int | None
     choices: int
+    context_tokens_estimate: int | None = None
+    """Of the longest text, where a host reads each for itself; None: all of them are its context."""
 
     def output_tokens_max(self, target: Target) -> int:
         """The most that ``target`` may answer under the cap that is sent to it, all choices."""
@@ -54,6 +56,8 @@ def measure(prompt: Prompt, segments: Sequence[Segment], media: Sequence[Media])
     The bound takes the JSON body without inline media: UTF-8 text never has more bytes than its JSON
     form, and a token is at least one byte. Schemas are read as JSON, and a codec may write them longer.
     """
+    if prompt.embedding is not None:
+        return _measure_embedding(prompt, segments)
     inline = sum(len(item.data) for item in media if item.data)
     text_bytes = max(0, len(prompt.raw) - inline) + _growth(prompt)
     characters = sum(len(segment.text) for segment in segments)
@@ -67,6 +71,23 @@ def measure(prompt: Prompt, segments: Sequence[Segment], media: Sequence[Media])
         other_media=len(media) - images,
         output_tokens_asked=prompt.output_tokens_max,
         choices=prompt.choices,
+    )
+
+
+def _measure_embedding(prompt: Prompt, segments: Sequence[Segment]) -> Sizes:
+    """Of texts that are embedded each for itself, with no words of a provider's around them: all that was said,
+    and what a tokenizer or a task puts around each."""
+    text_bytes = sum(len(segment.text.encode("utf-8", "replace")) for segment in segments)
+    characters = sum(len(segment.text) for segment in segments)
+    longest = max(len(segment.text) for segment in segments)
+    return Sizes(
+        input_tokens_max=text_bytes + _turns(prompt) * MESSAGE_TOKENS_MAX,
+        input_tokens_estimate=characters // BYTES_A_TOKEN + 1,
+        images=0,
+        other_media=0,
+        output_tokens_asked=None,
+        choices=1,
+        context_tokens_estimate=longest // BYTES_A_TOKEN + 1,
     )
 
 

@@ -11,7 +11,7 @@ from itertools import product
 from policies.cel import Unevaluable
 from policies.cel.python import Value
 from policies.compile import CompiledPolicy, Constraint, Objective, Part
-from policies.facts import Decision, Facts, Kept, Quote, Struck, TargetFacts
+from policies.facts import EMBED, Decision, Facts, Kept, Quote, Struck, TargetFacts
 
 UNKNOWN_LABELS_MAX = 10
 """2^10 completions are tried for one constraint; with more unknown labels it strikes."""
@@ -21,6 +21,7 @@ struck for its length only when it is hopeless; the host decides what lies betwe
 NANO = 1e9
 NEED_WORDS = {
     "choices": "`n` above 1",
+    EMBED: "texts to give vectors for",
     "json_schema": "a JSON schema",
     "media_urls": "media by address (image URLs)",
 }
@@ -248,11 +249,13 @@ def _is_fit(
         missing = ", ".join(NEED_WORDS.get(need, need) for need in lacking)
         struck.append(Struck(target.name, "capability", "", f"it does not take {missing}"))
         return False
-    if facts.input_tokens_estimate > target.context_tokens_max * CONTEXT_SLACK:
-        reason = (
-            f"about {facts.input_tokens_estimate} tokens are more than its context of "
-            f"{target.context_tokens_max}"
-        )
+    if EMBED in target.capabilities and EMBED not in facts.needs:
+        reason = "it gives vectors for texts, and no answers"
+        struck.append(Struck(target.name, "capability", "", reason))
+        return False
+    tokens = facts.context_tokens_estimate or facts.input_tokens_estimate
+    if tokens > target.context_tokens_max * CONTEXT_SLACK:
+        reason = f"about {tokens} tokens are more than its context of {target.context_tokens_max}"
         struck.append(Struck(target.name, "context", "", reason))
         return False
     quote = quotes[target.name]

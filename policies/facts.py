@@ -15,7 +15,11 @@ DATA_CLASSES: tuple[DataClass, ...] = ("public", "internal", "confidential", "re
 Boundary = Literal["self_hosted", "external"]
 BOUNDARIES: tuple[Boundary, ...] = ("self_hosted", "external")
 
-NEEDS = frozenset({"tools", "images", "audio", "documents", "media_urls", "json_schema", "choices"})
+EMBED = "embed"
+"""The need of a request for vectors; who has this capability gives vectors only."""
+NEEDS = frozenset(
+    {"tools", "images", "audio", "documents", "media_urls", "json_schema", "choices", EMBED}
+)
 """What a request may not be able to do without."""
 CAPABILITIES = NEEDS | {"parallel_tools", "reasoning", "seed", "logprobs", "system", "stream"}
 """What a target may be able to do."""
@@ -83,7 +87,8 @@ class Facts(msgspec.Struct, frozen=True):
     ``needs`` are capabilities that the request cannot do without (``tools``, ``images``, …).
     ``input_tokens_estimate`` and ``output_tokens_max`` are tokens. ``now`` is seconds since the
     epoch (UTC). ``needs_bound``: a hard budget stands behind the request, so that a target without a
-    worst case is struck (``price``). ``prefer`` is what the model name asked for: ``auto:cheap`` → ``cheap``.
+    worst case is struck (``price``). ``context_tokens_estimate`` is the longest text's, where each is read for
+    itself and not all together (embeddings). ``prefer`` is what the model name asked for: ``auto:cheap`` → ``cheap``.
     """
 
     organisation: str
@@ -100,6 +105,7 @@ class Facts(msgspec.Struct, frozen=True):
     output_tokens_max: int | None
     now: float
     needs_bound: bool = False
+    context_tokens_estimate: int | None = None
 
 
 class Struck(msgspec.Struct, frozen=True):

@@ -3,9 +3,9 @@
     .venv/bin/python tools/build_catalogue.py
 
 Reads the map out of the installed wheel without importing it. Left out, each with a count on standard
-error: what is no chat model, what has no price (or zero, which is a gap more often than a gift), what has
-no limits, and what is priced in a way that a price here cannot say exactly. Of hosts whose entries are
-mostly guesses by model size only what cites its source is taken.
+error: what neither chats nor gives vectors, what has no price (or zero, which is a gap more often than a
+gift), what has no limits, and what is priced in a way that a price here cannot say exactly. Of hosts whose
+entries are mostly guesses by model size only what cites its source is taken.
 """
 
 import json
@@ -78,7 +78,9 @@ def main() -> None:
             model = key.removeprefix(f"{provider['map']}/").removeprefix(f"{name}/")
             try:
                 check_host(name, model, entry)
-                models.setdefault(model, describe(model, entry))
+                is_embedder = entry.get("mode") == "embedding"
+                make = describe_embedder if is_embedder else describe
+                models.setdefault(model, make(model, entry))
             except Unusable as reason:
                 left_out[str(reason)] += 1
         write(name, models)
@@ -132,6 +134,28 @@ def describe(model: str, entry: Entry) -> Entry:
     if uplifts:
         described["regional"] = uplifts.pop()
     return described
+
+
+def describe_embedder(model: str, entry: Entry) -> Entry:
+    """A model that gives vectors: its context is that of one text. Raises :class:`Unusable`.
+
+    Texts only, so that what other media cost beside them does not matter.
+    """
+    retired = entry.get("deprecation_date")
+    if isinstance(retired, str) and retired <= today():
+        raise Unusable("retired")
+    if "multimodal" in model or model.startswith("ft:"):
+        raise Unusable("no model for texts")
+    context = entry.get("max_input_tokens")
+    if not isinstance(context, int):
+        raise Unusable("without limits")
+    base = rates(entry, "")
+    if not base.get("input"):
+        raise Unusable("without a price")
+    if base.get("output"):
+        raise Unusable("with a price for output")
+    price = {"input": base["input"], "output": Decimal(0)}
+    return {"context": context, "output": 0, "can": ["embed"], "price": shown(price)}
 
 
 def capabilities(entry: Entry) -> list[str]:

@@ -34,6 +34,8 @@ Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Usd = Annotated[str, msgspec.Meta(min_length=1)] | int | float
 """USD per million tokens. A float of YAML is taken as its shortest decimal, which is what was written."""
 Tokens = Annotated[int, msgspec.Meta(ge=1)]
+OutputTokens = Annotated[int, msgspec.Meta(ge=0)]
+"""None of a model that gives vectors."""
 Quality = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
@@ -112,7 +114,7 @@ class ModelData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A model of ``models/*.yaml``. ``regional`` multiplies its prices on a provider's regional hosts."""
 
     context: Tokens
-    output: Tokens
+    output: OutputTokens
     can: tuple[Capability, ...] = ()
     price: PriceData | None = None
     tiers: tuple[TierData, ...] = ()

@@ -24,7 +24,7 @@ from backends.catalogue.files import (
     read_providers,
 )
 from backends.catalogue.overrides import Draft, apply_overrides
-from backends.target import Endpoint, Secret, SelfHosted, Target
+from backends.target import Endpoint, Secret, SelfHosted, ServedModel, Target
 
 SELF_HOSTED_CAPABILITIES = frozenset(
     {"tools", "parallel_tools", "json_schema", "images", "seed", "choices", "logprobs"}
@@ -151,7 +151,7 @@ def _provider_targets(name: str, provider: Provider, base_url: str) -> list[Targ
             endpoint=name,
             boundary="external",
             region=host_region or provider.region,
-            capabilities=frozenset((*said.can, *provider.can)),
+            capabilities=frozenset(said.can if "embed" in said.can else (*said.can, *provider.can)),
             context_tokens_max=said.context,
             output_tokens_max=said.output,
             prices=(
@@ -183,7 +183,8 @@ def _add_self_hosted(found: SelfHosted, credential: Secret | None, draft: Draft)
     )
     for target in _self_hosted_targets(name, found):
         draft.targets[target.name] = target
-        draft.auto.append(target.name)
+        if "embed" not in target.capabilities:
+            draft.auto.append(target.name)
 
 
 def _self_hosted_targets(name: str, found: SelfHosted) -> list[Target]:
@@ -197,10 +198,11 @@ def _self_hosted_targets(name: str, found: SelfHosted) -> list[Target]:
             endpoint=name,
             boundary="self_hosted",
             region="home",
-            capabilities=SELF_HOSTED_CAPABILITIES
-            - (NOT_SIMULATED if found.engine == "simulator" else frozenset()),
+            capabilities=_self_hosted_capabilities(model, found),
             context_tokens_max=model.context_tokens_max or CONTEXT_UNKNOWN,
-            output_tokens_max=model.context_tokens_max or CONTEXT_UNKNOWN,
+            output_tokens_max=(
+                0 if model.is_embedder else model.context_tokens_max or CONTEXT_UNKNOWN
+            ),
             is_free=True,
             image_tokens_max=IMAGE_TOKENS_UNKNOWN,
             retention_days=0,
@@ -208,6 +210,14 @@ def _self_hosted_targets(name: str, found: SelfHosted) -> list[Target]:
         )
         for model in found.models
     ]
+
+
+def _self_hosted_capabilities(model: ServedModel, found: SelfHosted) -> frozenset[str]:
+    if model.is_embedder:
+        return frozenset({"embed"})
+    return SELF_HOSTED_CAPABILITIES - (
+        NOT_SIMULATED if found.engine == "simulator" else frozenset()
+    )
 
 
 def _digest(targets: Sequence[Target], auto: Sequence[Target]) -> str:

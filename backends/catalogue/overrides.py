@@ -17,6 +17,7 @@ import yaml
 from backends.catalogue.files import (
     CatalogueError,
     Loader,
+    OutputTokens,
     PriceData,
     Provider,
     Quality,
@@ -54,7 +55,7 @@ class TargetData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     provider: str | None = None
     model: str | None = None
     context: Tokens | None = None
-    output: Tokens | None = None
+    output: OutputTokens | None = None
     can: tuple[Capability, ...] | None = None
     price: PriceData | str | None = None
     tiers: tuple[TierData, ...] = ()
@@ -157,7 +158,9 @@ def _new_target(name: str, data: TargetData, draft: Draft, file: "_File") -> Tar
     if provider is None:
         known = near(data.provider, draft.providers)
         file.refuse((*place, "provider"), f"there is no provider `{data.provider}`{known}")
-    if data.context is None or data.output is None:
+    is_embedder = "embed" in (data.can or ())
+    output = 0 if is_embedder and data.output is None else data.output
+    if data.context is None or output is None:
         file.refuse(place, f"`{name}` is new and needs `context` and `output` (tokens)")
     endpoint = draft.endpoints.get(data.provider)
     base_url = provider.base_url if endpoint is None else endpoint.base_urls[0]
@@ -172,7 +175,7 @@ def _new_target(name: str, data: TargetData, draft: Draft, file: "_File") -> Tar
         region=provider.find_host_region(base_url) or provider.region,
         capabilities=frozenset(provider.can),
         context_tokens_max=data.context,
-        output_tokens_max=data.output,
+        output_tokens_max=output,
         image_tokens_max=provider.image_tokens_max(data.model),
         retention_days=provider.terms.retention_days,
         trains_on_inputs=provider.terms.trains_on_inputs,

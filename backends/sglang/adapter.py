@@ -7,6 +7,7 @@ from itertools import cycle
 import msgspec
 
 from backends.adapter import Outbound, Terms
+from backends.embeddings import prepare_at_openai, read_from_openai
 from backends.pass_through import (
     bearer_headers,
     open_chat_stream,
@@ -46,6 +47,8 @@ class SglangAdapter:
         """See :class:`backends.adapter.ProviderAdapter`."""
         urls, headers = self._hosts[target.endpoint]
         base = next(urls)
+        if prompt.embedding is not None:
+            return prepare_at_openai(prompt, target, f"{base}/embeddings", headers)
         if takes_text(prompt, target):
             return prepare_completion(prompt, target, terms, f"{base}/completions", headers)
         return prepare_chat(prompt, target, terms, f"{base}/chat/completions", headers)
@@ -58,6 +61,8 @@ class SglangAdapter:
 
     def read_answer(self, prompt: Prompt, target: Target, body: bytes) -> Answer:
         """See :class:`backends.adapter.ProviderAdapter`."""
+        if prompt.embedding is not None:
+            return read_from_openai(prompt, body)
         if takes_text(prompt, target):
             return read_completion(prompt, body)
         return read_chat_answer(prompt, body)

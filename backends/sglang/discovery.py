@@ -7,6 +7,7 @@ another is none of ours. No prompt is ever sent by looking.
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Literal
 
@@ -28,6 +29,8 @@ REMOTE_ENDINGS = ("-cloud", ":cloud")
 """How Ollama calls models that run in its makers' cloud (docs.ollama.com/cloud)."""
 MODELS_MAX = 200
 MODEL_CHARS_MAX = 200
+EMBEDDER_NAMES = re.compile(r"(?i)embed|(?:^|[/_.-])(?:bge|gte|e5|minilm|sbert)(?:[-_.:]|$)")
+"""How models that give vectors are called, where a server does not say what its models are."""
 SIMULATOR_OWNER = "moegate-simulator"
 """Who owns the models of our own simulator, as it says itself."""
 
@@ -63,6 +66,10 @@ class _Info(msgspec.Struct):
     max_total_num_tokens: int | None = None
 
 
+class _Kind(msgspec.Struct):
+    is_generation: bool | None = None
+
+
 class _Found(msgspec.Struct, frozen=True):
     models: tuple[ServedModel, ...] = ()
     is_simulator: bool = False
@@ -82,7 +89,14 @@ def parse_models(body: bytes) -> _Found:
         return _NOBODY
     listed = [model for model in said.data[:MODELS_MAX] if is_plain_name(model.id)]
     return _Found(
-        tuple(ServedModel(model.id, _positive(model.max_model_len)) for model in listed),
+        tuple(
+            ServedModel(
+                model.id,
+                _positive(model.max_model_len),
+                EMBEDDER_NAMES.search(model.id) is not None,
+            )
+            for model in listed
+        ),
         bool(listed) and all(model.owned_by == SIMULATOR_OWNER for model in listed),
     )
 
@@ -196,9 +210,12 @@ async def _probe(
             if engine == "sglang" and any(one.context_tokens_max is None for one in found.models):
                 context = await _find_context(get, endpoint, seconds)
                 models = tuple(
-                    ServedModel(one.id, one.context_tokens_max or context) for one in found.models
+                    ServedModel(one.id, one.context_tokens_max or context, one.is_embedder)
+                    for one in found.models
                 )
                 found = _Found(models, found.is_simulator)
+            if engine == "sglang" and found.models:
+                found = await _with_kind(get, endpoint, seconds, found)
     return found
 
 
@@ -230,6 +247,21 @@ async def _find_context(get: Get, endpoint: Endpoint, seconds: float) -> int | N
         except (TransportError, msgspec.DecodeError, UnicodeError):
             continue
     return None
+
+
+async def _with_kind(get: Get, endpoint: Endpoint, seconds: float, found: _Found) -> _Found:
+    """``found`` with what SGLang says of its one model in ``/model_info``: whether it answers or gives vectors."""
+    try:
+        status, body = await get(endpoint, "/model_info", seconds)
+        said = msgspec.json.decode(body, type=_Kind) if status == 200 else _Kind()
+    except (TransportError, msgspec.DecodeError, UnicodeError):
+        return found
+    if said.is_generation is None:
+        return found
+    models = tuple(
+        ServedModel(one.id, one.context_tokens_max, not said.is_generation) for one in found.models
+    )
+    return _Found(models, found.is_simulator)
 
 
 def find_origin(url: str) -> str:

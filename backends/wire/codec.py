@@ -1,4 +1,5 @@
-"""What a wire format has to offer so that clients can speak it: one :class:`ClientCodec` each.
+"""What a wire format has to offer so that clients can speak it: one :class:`ClientCodec` each, or an
+:class:`EmbeddingsCodec`.
 
 The far side of a format (rendering requests, parsing answers) is called by the adapters directly. Which codec
 a client's format has stands in :mod:`backends.wire.clients`.
@@ -6,6 +7,7 @@ a client's format has stands in :mod:`backends.wire.clients`.
 
 from typing import Protocol
 
+from backends.wire.embeddings import Embeddings
 from backends.wire.events import Event
 from backends.wire.failure import Failure
 from backends.wire.prompt import Asked, Prompt, WireFormat
@@ -26,8 +28,8 @@ class EventRenderer(Protocol):
         ...
 
 
-class ClientCodec(Protocol):
-    """One format as clients speak it."""
+class RequestCodec(Protocol):
+    """What the edge needs of a format: how a request is read, and how a failure is told."""
 
     name: WireFormat
 
@@ -42,6 +44,18 @@ class ClientCodec(Protocol):
     def stream_type(self, prompt: Prompt) -> bytes:
         """The content type of a streamed answer."""
         ...
+
+
+class EmbeddingsCodec(RequestCodec, Protocol):
+    """One format as clients speak it who want vectors: there are no events, and no streams."""
+
+    def render_embeddings(self, prompt: Prompt, said: Embeddings) -> bytes:
+        """The client's answer. Raises ``WireError`` for vectors that are none."""
+        ...
+
+
+class ClientCodec(RequestCodec, Protocol):
+    """One format as clients speak it who want an answer in words."""
 
     def open_renderer(self, prompt: Prompt) -> EventRenderer:
         """A fresh renderer for one streamed answer."""

@@ -18,6 +18,8 @@ WireFormat = Literal[
     "anthropic-messages",
     "gemini",
     "openai-completions",
+    "openai-embeddings",
+    "gemini-embeddings",
 ]
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -29,12 +31,13 @@ class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a request says beside its body, in its address and head.
 
     ``model`` and ``is_stream`` stand in Gemini's address; ``is_array``: its stream is wanted as a JSON array.
-    ``betas`` are Anthropic's ``anthropic-beta``, as they were sent.
+    ``is_batch``: Google is asked for several embeddings. ``betas`` are Anthropic's ``anthropic-beta``, as they were sent.
     """
 
     model: str | None = None
     is_stream: bool = False
     is_array: bool = False
+    is_batch: bool = False
     betas: tuple[str, ...] = ()
 
 
@@ -192,6 +195,18 @@ class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
     previous_id: str | None = None
 
 
+class EmbeddingAsked(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is wanted of the vectors of texts that shall be embedded, each message for itself, and not answered.
+
+    ``dimensions`` of each vector; None is the model's own number, or another for each
+    (``has_mixed_dimensions``). ``is_base64``: the client wants OpenAI's short form of the numbers.
+    """
+
+    dimensions: int | None = None
+    has_mixed_dimensions: bool = False
+    is_base64: bool = False
+
+
 class Prompt(msgspec.Struct, frozen=True):
     """One request, independent of the format it came in.
 
@@ -200,7 +215,8 @@ class Prompt(msgspec.Struct, frozen=True):
     ``output_tokens_max`` is the cap that the client asked for, ``choices`` is OpenAI's ``n``.
     ``wants_usage``: the client asked for usage in the stream. ``reasoning_effort`` ``none`` turns thinking
     off; ``reasoning_tokens_max`` is a budget for it in tokens; ``shows_reasoning``: the client wants (or does
-    not want) to see it. ``kept`` is OpenAI's Responses' alone.
+    not want) to see it. ``kept`` is OpenAI's Responses' alone. ``embedding``: no answer is wanted but the messages'
+    vectors.
     """
 
     format: WireFormat
@@ -222,5 +238,6 @@ class Prompt(msgspec.Struct, frozen=True):
     is_stream: bool = False
     wants_usage: bool = False
     asked: Asked = Asked()
+    embedding: EmbeddingAsked | None = None
     unknown: dict[str, bytes] = {}
     kept: Kept | None = None

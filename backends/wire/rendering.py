@@ -17,6 +17,8 @@ DROPPED_NAMES_MAX = 32
 _NAME_CHARS_MAX = 80
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.$\[\]-]")
 
+_NUMBERED = re.compile(r"\[\d+\]")
+
 _OPENAI_MEMBERS = frozenset(
     {
         "audio",
@@ -109,6 +111,8 @@ WORDS: Mapping[WireFormat, Mapping[str, str]] = {
         "top_p": "generationConfig.topP",
     },
     "openai-completions": {},
+    "openai-embeddings": {},
+    "gemini-embeddings": {},
 }
 """What a client's format calls what the prompt models, where that is not OpenAI's word."""
 
@@ -149,6 +153,12 @@ class Losses:
                 self.add(f"unknown.{name}")
             elif raw.replace(b" ", b"") not in _WITHOUT_EFFECT.get(name, _NEVER):
                 self.add(name)
+
+    def add_places(self, unknown: dict[str, bytes]) -> None:
+        """Note every unmodelled member that says something; one that stands in every entry of a list, once."""
+        for path, raw in unknown.items():
+            if raw != b"null":
+                self._names[_NUMBERED.sub("[]", path)] = None
 
     def names(self) -> tuple[str, ...]:
         """All names, see :func:`name_losses`."""

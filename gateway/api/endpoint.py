@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from backends.wire.codec import ClientCodec
+from backends.wire.codec import RequestCodec
 from backends.wire.prompt import Asked
 from gateway.api.asgi import AsgiBody, AsgiReply, Receive, Scope, Send
 from gateway.api.server import HANG_UP
@@ -18,7 +18,7 @@ class WireEndpoint:
     """
 
     def __init__(
-        self, pipeline: Pipeline, codec: ClientCodec, read_asked: Callable[[Scope], Asked]
+        self, pipeline: Pipeline, codec: RequestCodec, read_asked: Callable[[Scope], Asked]
     ) -> None:
         self._pipeline = pipeline
         self._codec = codec

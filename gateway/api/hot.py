@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from backends.wire.clients import CLIENTS
+from backends.wire.clients import CLIENTS, EMBEDDERS
+from backends.wire.codec import RequestCodec
 from backends.wire.gemini.paths import parse_path
 from backends.wire.prompt import Asked, WireFormat
 from gateway.api.asgi import AsgiApp, Scope
@@ -14,8 +15,15 @@ PATHS: Mapping[str, WireFormat] = {
     "/v1/messages": "anthropic-messages",
     "/v1/responses": "openai-responses",
     "/v1/completions": "openai-completions",
+    "/v1/embeddings": "openai-embeddings",
 }
-GEMINI_VERBS = frozenset({"generateContent", "streamGenerateContent"})
+GEMINI_VERBS: Mapping[str, WireFormat] = {
+    "generateContent": "gemini",
+    "streamGenerateContent": "gemini",
+    "embedContent": "gemini-embeddings",
+    "batchEmbedContents": "gemini-embeddings",
+}
+CODECS: Mapping[WireFormat, RequestCodec] = {**CLIENTS, **EMBEDDERS}
 
 
 class HotRoutes:
@@ -23,17 +31,20 @@ class HotRoutes:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._by_path: dict[str, AsgiApp] = {
-            path: WireEndpoint(pipeline, CLIENTS[name], _READERS.get(name, nothing_asked))
+            path: WireEndpoint(pipeline, CODECS[name], _READERS.get(name, nothing_asked))
             for path, name in PATHS.items()
         }
-        self._gemini = WireEndpoint(pipeline, CLIENTS["gemini"], read_gemini)
+        self._by_verb: dict[str, AsgiApp] = {
+            verb: WireEndpoint(pipeline, CODECS[name], read_gemini)
+            for verb, name in GEMINI_VERBS.items()
+        }
 
     def find(self, scope: Scope) -> AsgiApp | None:
         """The endpoint of a POST; None if it is not a hot one's."""
         path: str = scope["path"]
         found = self._by_path.get(path)
         if found is None and (parsed := _parse(scope)) is not None:
-            return self._gemini if parsed[1] in GEMINI_VERBS else None
+            return self._by_verb.get(parsed[1])
         return found
 
 

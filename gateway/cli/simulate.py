@@ -23,6 +23,9 @@ def simulate(
         int, typer.Option(min=16, help="Tokens that the prefix cache holds.")
     ] = 65_536,
     model: Annotated[str, typer.Option(help="Name of the model that it says it serves.")] = MODEL,
+    embeddings: Annotated[
+        bool, typer.Option("--embeddings", help="Give vectors for texts, and no answers.")
+    ] = False,
 ) -> None:
     """Run a simulated worker; its answers say that they are simulated."""
     settings = SimulatorSettings(
@@ -31,6 +34,7 @@ def simulate(
         tpot_ms=tpot_ms,
         prefill_tokens_per_second=prefill_tok_s,
         kv_tokens=kv_tokens,
+        is_embedder=embeddings,
     )
     with closing(bind(host, port)) as listener, suppress(KeyboardInterrupt):
         words = f"a simulated worker answers at http://{host}:{port}; it is not a model"

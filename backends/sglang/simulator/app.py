@@ -13,6 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from backends.sglang.simulator.embedder import (
+    DIMENSIONS,
+    EmbeddingRequest,
+    embed,
+    read_inputs,
+)
 from backends.sglang.simulator.engine import (
     TEMPLATE_TOKENS,
     Job,
@@ -90,6 +96,7 @@ class _Completion(msgspec.Struct):
 
 _CHAT = msgspec.json.Decoder(_Chat)
 _COMPLETION = msgspec.json.Decoder(_Completion)
+_EMBEDDING = msgspec.json.Decoder(EmbeddingRequest)
 
 
 class _Refused(Exception):
@@ -105,6 +112,7 @@ def build_simulator(settings: SimulatorSettings) -> Starlette:
         routes=[
             Route("/v1/chat/completions", worker.chat, methods=["POST"]),
             Route("/v1/completions", worker.completions, methods=["POST"]),
+            Route("/v1/embeddings", worker.embeddings, methods=["POST"]),
             Route("/v1/models", worker.models),
             Route("/v1/models/{model:path}", worker.model),
             Route("/v1/loads", worker.loads),
@@ -132,6 +140,7 @@ class Worker:
         """``POST /v1/chat/completions``."""
         try:
             asked = _decode_chat(await request.body())
+            self._check_kind(is_embedder=False)
             job = self._plan_chat(asked)
         except _Refused as refusal:
             return _error(str(refusal), refusal.status)
@@ -161,6 +170,7 @@ class Worker:
         """``POST /v1/completions``."""
         try:
             asked = _decode(_COMPLETION, await request.body())
+            self._check_kind(is_embedder=False)
             text = asked.prompt if isinstance(asked.prompt, str) else "".join(asked.prompt)
             job = self._plan(tokenize(text), text, asked.max_tokens, asked.stop)
         except _Refused as refusal:
@@ -177,6 +187,45 @@ class Worker:
         }  # fmt: skip
         body: Json = {**head, "choices": [choice], "usage": _usage(job), "metadata": _metadata(job)}
         return _json(body)
+
+    async def embeddings(self, request: Request) -> Response:
+        """``POST /v1/embeddings``, of a worker that was started for them."""
+        try:
+            asked = _decode(_EMBEDDING, await request.body())
+            self._check_kind(is_embedder=True)
+            if asked.dimensions is not None and not 1 <= asked.dimensions <= DIMENSIONS:
+                raise _Refused(f"dimensions must lie between 1 and {DIMENSIONS}.")
+            inputs = [
+                tokenize(one) if isinstance(one, str) else [str(number) for number in one]
+                for one in read_inputs(asked)
+            ]
+            if not inputs or not all(inputs):
+                raise _Refused("Input cannot be empty.")
+            limit = self._settings.context_tokens_max
+            longest = max(map(len, inputs))
+            if longest > limit:
+                raise _Refused(
+                    f"The input ({longest} tokens) is longer than the model's context length ({limit} tokens)."
+                )
+        except _Refused as refusal:
+            return _error(str(refusal), refusal.status)
+        used = sum(map(len, inputs))
+        self._load.requests += 1
+        self._load.prompt_tokens += used
+        data = [
+            {"embedding": embed(tokens, asked.dimensions or DIMENSIONS), "index": at, "object": "embedding"}
+            for at, tokens in enumerate(inputs)
+        ]  # fmt: skip
+        usage = {
+            "prompt_tokens": used, "total_tokens": used, "completion_tokens": 0,
+            "prompt_tokens_details": None,
+        }  # fmt: skip
+        return _json({"data": data, "model": asked.model, "object": "list", "usage": usage})
+
+    def _check_kind(self, *, is_embedder: bool) -> None:
+        if self._settings.is_embedder != is_embedder:
+            words = "gives vectors only" if self._settings.is_embedder else "gives no vectors"
+            raise _Refused(f"This simulated worker {words}.")
 
     def _plan_chat(self, asked: _Chat) -> Job:
         if not asked.messages:
@@ -343,7 +392,7 @@ class Worker:
     async def model_info(self, request: Request) -> Response:
         """``GET /model_info``."""
         del request
-        return _json({"model_path": self._settings.model, "is_generation": True, "preferred_sampling_params": None,
+        return _json({"model_path": self._settings.model, "is_generation": not self._settings.is_embedder, "preferred_sampling_params": None,
                       "weight_version": "default"})  # fmt: skip
 
     async def server_info(self, request: Request) -> Response:

@@ -25,7 +25,8 @@ MODEL = "moegate-simulator"
 @dataclass(frozen=True, slots=True)
 class SimulatorSettings:
     """``ttft_ms``: time to the first token; ``tpot_ms``: time for each further one;
-    ``prefill_tokens_per_second`` (0: instant) adds for each token that the cache lacks."""
+    ``prefill_tokens_per_second`` (0: instant) adds for each token that the cache lacks. ``is_embedder``:
+    it gives vectors and no answers, as SGLang does that was started so."""
 
     model: str = MODEL
     ttft_ms: float = 0.0
@@ -33,6 +34,7 @@ class SimulatorSettings:
     prefill_tokens_per_second: float = 0.0
     kv_tokens: int = 65_536
     context_tokens_max: int = 32_768
+    is_embedder: bool = False
 
 
 class PrefixCache:

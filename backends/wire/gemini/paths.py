@@ -37,4 +37,10 @@ def parse_path(path: str, query: bytes) -> tuple[Asked, Verb] | None:
         parse_qsl(query.decode("latin-1"), max_num_fields=64) if query.count(b"&") < 64 else []
     )
     is_sse = any(name in ("alt", "$alt") and value == "sse" for name, value in options)
-    return Asked(model=model, is_stream=is_stream, is_array=is_stream and not is_sse), verb
+    asked = Asked(
+        model=model,
+        is_stream=is_stream,
+        is_array=is_stream and not is_sse,
+        is_batch=verb == "batchEmbedContents",
+    )
+    return asked, verb

@@ -6,15 +6,17 @@ import json
 from collections.abc import Iterator
 from typing import Any, get_args
 
+import msgspec
 import pytest
 
 from backends.target import Capability
 from backends.wire import openai_chat
 from backends.wire.failure import WireError
+from backends.wire.prompt import EmbeddingAsked
 from gateway.costly import HARMLESS, refuse_costly_members
 from gateway.errors import Refused
 from gateway.facts import MEDIA_URLS, media_of, needs_of, segments
-from policies.facts import CAPABILITIES, NEEDS
+from policies.facts import CAPABILITIES, EMBED, NEEDS
 
 MARK = "kzqxvjmwpt"
 PIXEL = base64.b64encode(b"\x89PNG pixel").decode()
@@ -170,7 +172,9 @@ def test_policies_know_every_need_and_capability() -> None:
     """What a policy may ask for is what requests can need and targets can do, word for word."""
     request = REQUEST | {"n": 2}
     prompt = openai_chat.parse_request(json.dumps(request).encode())
-    assert needs_of(prompt, media_of(prompt)) == NEEDS
+    vectors = msgspec.structs.replace(prompt, embedding=EmbeddingAsked())
+    assert needs_of(prompt, media_of(prompt)) == NEEDS - {EMBED}
+    assert needs_of(vectors, media_of(prompt)) == NEEDS
     assert {*get_args(Capability), MEDIA_URLS} == CAPABILITIES
 
 
