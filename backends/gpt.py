@@ -1,6 +1,6 @@
 """OpenAI and every host that speaks its chat format: a client's own bytes pass, patched; others are rendered.
 
-OpenAI itself is asked in its Responses by clients who speak that.
+OpenAI itself is asked in its Responses by clients who speak that, and by others whose format keeps its thinking.
 """
 
 from collections.abc import Mapping
@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from backends.adapter import Outbound, Terms
 from backends.embeddings import prepare_at_openai, read_from_openai
 from backends.gpt_responses import (
-    HOSTS,
-    OWN,
     open_responses_stream,
+    prefers_responses,
     prepare_responses,
     read_responses_answer,
 )
@@ -48,13 +47,13 @@ class GptAdapter:
         chat_url, responses_url, embeddings_url, headers = self._hosts[target.endpoint]
         if prompt.embedding is not None:
             return prepare_at_openai(prompt, target, embeddings_url, headers)
-        if _is_asked_in_responses(prompt, target):
+        if prefers_responses(prompt, target):
             return prepare_responses(prompt, target, terms, responses_url, headers)
         return prepare_chat(prompt, target, terms, chat_url, headers)
 
     def open_stream(self, prompt: Prompt, target: Target) -> StreamRelay:
         """See :class:`backends.adapter.ProviderAdapter`."""
-        if _is_asked_in_responses(prompt, target):
+        if prefers_responses(prompt, target):
             return open_responses_stream(prompt)
         return open_chat_stream(prompt)
 
@@ -62,14 +61,10 @@ class GptAdapter:
         """See :class:`backends.adapter.ProviderAdapter`."""
         if prompt.embedding is not None:
             return read_from_openai(prompt, body)
-        if _is_asked_in_responses(prompt, target):
+        if prefers_responses(prompt, target):
             return read_responses_answer(prompt, body)
         return read_chat_answer(prompt, body)
 
     def read_failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         """See :class:`backends.adapter.ProviderAdapter`."""
         return read_error(status, headers, body)
-
-
-def _is_asked_in_responses(prompt: Prompt, target: Target) -> bool:
-    return prompt.format == OWN and target.provider in HOSTS

@@ -52,7 +52,10 @@ def unwrap(text: str, format: WireFormat) -> tuple[str, str | None]:
 
 
 def wrap_signed(signed: Signed, format: WireFormat) -> str:
-    """As :func:`wrap`, for formats with no place for what belongs to a signature: it stands beside its issuer's name."""
+    """As :func:`wrap`, for formats with no place for what belongs to a signature: it stands beside its issuer's name.
+    The format's own signature stays what it is."""
+    if signed.issuer is None or signed.issuer == ISSUERS.get(format):
+        return signed.signature or ""
     name = (
         f"{signed.issuer}{'!' if signed.is_redacted else ''}{f':{signed.id}' if signed.id else ''}"
     )

@@ -26,7 +26,7 @@ from backends.wire.prompt import (
     WireFormat,
 )
 from backends.wire.reading import check_base64, explain_invalid
-from backends.wire.signatures import unwrap
+from backends.wire.signatures import unwrap_signed
 
 T = TypeVar("T")
 FORMAT: WireFormat = "anthropic-messages"
@@ -170,11 +170,12 @@ def _part(block: Block, path: str, beside: list[Part]) -> Part | None:
             signature = block.signature or ""
             if not signature:
                 return Reasoning(text)
-            return Reasoning(text, *unwrap(signature, FORMAT))
+            signed = unwrap_signed(signature, FORMAT)
+            return Reasoning(text, signed.signature, signed.issuer, id=signed.id)
         case _:
             data = _need(block.data, f"{path}.data")
-            signature, issuer = unwrap(data, FORMAT)
-            return Reasoning("", signature, issuer, is_redacted=True)
+            signed = unwrap_signed(data, FORMAT)
+            return Reasoning("", signed.signature, signed.issuer, is_redacted=True, id=signed.id)
 
 
 def cache_ttl(control: CacheControl | None) -> CacheTtl | None:

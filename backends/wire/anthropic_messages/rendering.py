@@ -26,7 +26,7 @@ from backends.wire.events import (
 from backends.wire.failure import Failure, WireError
 from backends.wire.prompt import Prompt, WireFormat
 from backends.wire.rendering import is_json_object
-from backends.wire.signatures import wrap
+from backends.wire.signatures import Signed, wrap, wrap_signed
 from backends.wire.usage import Usage
 
 STOP_REASONS: dict[FinishReason, str] = {
@@ -151,7 +151,7 @@ class MessagesRenderer:
                 self.dropped["thinking"] = None
         if event.signature is None:
             return out
-        signature = wrap(event.signature, event.issuer, FORMAT)
+        signature = _wrapped(event, event.signature)
         if event.is_redacted:
             return out + self._redacted(signature)
         if self._open != "thinking":
@@ -190,6 +190,11 @@ class MessagesRenderer:
         }
         body: Json = {"delta": delta, "usage": render_usage(usage or Usage())}
         return _event("message_delta", body) + _event("message_stop", {})
+
+
+def _wrapped(event: ReasoningDelta, signature: str) -> str:
+    """The signature as the format has it; that thinking was redacted it says by itself."""
+    return wrap_signed(Signed(signature, event.issuer, id=event.id), FORMAT)
 
 
 def _is_object(text: str) -> bool:
@@ -330,7 +335,7 @@ class _Content:
         self._pieces.append(text)
 
     def _reason(self, event: ReasoningDelta) -> None:
-        signature = None if event.signature is None else wrap(event.signature, event.issuer, FORMAT)
+        signature = None if event.signature is None else _wrapped(event, event.signature)
         if event.is_redacted:
             self._put({"type": "redacted_thinking", "data": signature or ""})
             return

@@ -26,10 +26,8 @@ def wrap_signature(
     signature: str, issuer: str | None, *, is_redacted: bool = False, id: str | None = None
 ) -> str:
     """``signature`` as ``thoughtSignature``."""
-    if issuer is None or issuer == ISSUER:
-        return signature
     text = wrap_signed(Signed(signature, issuer, is_redacted, id), "gemini")
-    return base64.b64encode(text.encode()).decode()
+    return text if text == signature else base64.b64encode(text.encode()).decode()
 
 
 def unwrap_signature(text: str) -> Signed:

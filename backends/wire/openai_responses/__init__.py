@@ -6,13 +6,16 @@ there: :mod:`backends.wire.openai_chat`.
 """
 
 from backends.wire.openai_responses.answer import EVENT_BYTES_MAX, EventParser
+from backends.wire.openai_responses.marks import ISSUER
 from backends.wire.openai_responses.models import can_reason
 from backends.wire.openai_responses.parsing import parse_request
 from backends.wire.openai_responses.patch import patch_request
-from backends.wire.openai_responses.request import render_request
+from backends.wire.openai_responses.request import OUTPUT_TOKENS_MIN, render_request
 
 __all__ = [
     "EVENT_BYTES_MAX",
+    "ISSUER",
+    "OUTPUT_TOKENS_MIN",
     "EventParser",
     "can_reason",
     "parse_request",

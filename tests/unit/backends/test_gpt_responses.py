@@ -1,14 +1,16 @@
 """Responses clients at OpenAI, and elsewhere."""
 
 import json
+from typing import Any
 
 import pytest
 
 from backends.adapter import Terms
 from backends.gpt import GptAdapter
 from backends.target import Endpoint, Secret, Target
+from backends.wire.clients import CLIENTS
 from backends.wire.openai_responses import parse_request
-from backends.wire.prompt import Asked, Prompt
+from backends.wire.prompt import Asked, Prompt, WireFormat
 
 ENDPOINTS = {
     name: Endpoint(name, (f"https://{name}.test/v1",), Secret("k-0123456789")) for name in ("openai", "groq")
@@ -23,9 +25,9 @@ CHAT_ANSWER = {
 }  # fmt: skip
 
 
-def target(provider: str) -> Target:
+def target(provider: str, model: str = "gpt-5.5") -> Target:
     return Target(
-        name=f"{provider}/gpt-5.5", provider=provider, adapter="gpt", format="openai-chat", model="gpt-5.5",
+        name=f"{provider}/{model}", provider=provider, adapter="gpt", format="openai-chat", model=model,
         endpoint=provider, boundary="external", region="us", capabilities=frozenset({"tools"}),
         context_tokens_max=128_000, output_tokens_max=4096,
     )  # fmt: skip
@@ -82,3 +84,107 @@ def test_streams(provider: str) -> None:
     out += relay.finish()
     assert relay.outcome.is_complete
     assert b"event: response.completed" in out
+
+
+THINKING = {
+    "type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm."}],
+    "encrypted_content": "gAAA",
+}  # fmt: skip
+CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
+
+
+def messages(*more: dict[str, Any], **members: Any) -> Prompt:
+    said = [{"role": "user", "content": "hi"}, *more]
+    body = {"model": "auto", "max_tokens": 9000, "messages": said, **members}
+    return CLIENTS["anthropic-messages"].parse_request(json.dumps(body).encode(), Asked())
+
+
+def contents(*more: dict[str, Any], **config: Any) -> Prompt:
+    said = [{"role": "user", "parts": [{"text": "hi"}]}, *more]
+    body = {"contents": said, "generationConfig": config}
+    return CLIENTS["gemini"].parse_request(json.dumps(body).encode(), Asked("auto"))
+
+
+def chat(**members: Any) -> Prompt:
+    body = {"model": "auto", "messages": [{"role": "user", "content": "hi"}], **members}
+    return CLIENTS["openai-chat"].parse_request(json.dumps(body).encode(), Asked())
+
+
+ADAPTIVE = {"type": "adaptive"}
+SEEN = {"includeThoughts": True}
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_responses"),
+    [
+        (messages(thinking=ADAPTIVE), True),
+        (messages(), False),
+        (messages(thinking={"type": "disabled"}), False),
+        (messages(thinking=ADAPTIVE, stop_sequences=["END"]), False),
+        (messages(thinking=ADAPTIVE, max_tokens=9), False),
+        (contents(thinkingConfig=SEEN), True),
+        (contents(thinkingConfig={"thinkingBudget": 2048}), True),
+        (contents(thinkingConfig={"thinkingBudget": 0}), False),
+        (contents(thinkingConfig=SEEN, seed=3), False),
+        (contents(thinkingConfig=SEEN, candidateCount=2), False),
+        (contents({"role": "user", "parts": [{"inlineData": {"mimeType": "audio/wav", "data": "AAAA"}}]},
+                  thinkingConfig=SEEN), False),
+        (chat(reasoning_effort="high"), False),
+    ],
+)  # fmt: skip
+def test_clients_that_keep_signatures_think_in_responses(asked: Prompt, is_responses: bool) -> None:
+    """Where OpenAI thinks for them, unless only a chat takes all that they said; nobody else does, nowhere else."""
+    adapter = GptAdapter(ENDPOINTS)
+    where = adapter.prepare(asked, target("openai"), Terms()).url.rpartition("/")[2]
+    assert where == ("responses" if is_responses else "completions")
+    for other in (target("groq"), target("openai", "gpt-4.1")):
+        assert adapter.prepare(asked, other, Terms()).url.endswith("/chat/completions")
+
+
+@pytest.mark.parametrize("format", ["anthropic-messages", "gemini"])
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_thinking_goes_back_to_openai_as_it_came(format: WireFormat, is_stream: bool) -> None:
+    """Encrypted, with its item's id and before its call, though the second turn does not ask for thinking."""
+    adapter = GptAdapter(ENDPOINTS)
+    asks = {
+        "anthropic-messages": messages(thinking=ADAPTIVE),
+        "gemini": contents(thinkingConfig=SEEN),
+    }
+    whole = ANSWER | {"output": [THINKING, CALL]}
+    if is_stream:
+        end = {"type": "response.completed", "response": whole}
+        relay = adapter.open_stream(asks[format], target("openai"))
+        out = relay.feed(f"event: response.completed\ndata: {json.dumps(end)}\n\n".encode())
+        answer = join(format, out + relay.finish())
+    else:
+        raw = json.dumps(whole).encode()
+        answer = json.loads(adapter.read_answer(asks[format], target("openai"), raw).body)
+    if format == "gemini":
+        result = {"functionResponse": {"name": "f", "id": "c1", "response": {"output": "ok"}}}
+        asked = contents(answer["candidates"][0]["content"], {"role": "user", "parts": [result]})
+    else:
+        result = {"type": "tool_result", "tool_use_id": "c1", "content": "ok"}
+        said = {"role": "assistant", "content": answer["content"]}
+        asked = messages(said, {"role": "user", "content": [result]})
+    sent = adapter.prepare(asked, target("openai"), Terms())
+    assert sent.url.endswith("/responses")
+    body = json.loads(sent.body)
+    assert body["input"][1:3] == [THINKING, CALL]
+    assert (body["store"], body["include"]) == (False, ["reasoning.encrypted_content"])
+
+
+def join(format: WireFormat, stream: bytes) -> dict[str, Any]:
+    """The answer that a stream of a format folds into, as its client has it."""
+    found = [json.loads(line[6:]) for line in stream.splitlines() if line.startswith(b"data: {")]
+    if format == "gemini":
+        parts = [part for one in found for part in one["candidates"][0]["content"]["parts"]]
+        return {"candidates": [{"content": {"role": "model", "parts": parts}}]}
+    blocks: list[dict[str, Any]] = []
+    for event in found:
+        if event["type"] == "content_block_start":
+            blocks.append(event["content_block"])
+        elif event["type"] == "content_block_delta":
+            for name, text in event["delta"].items():
+                if name in ("thinking", "signature", "text"):
+                    blocks[-1][name] += text
+    return {"content": blocks}
