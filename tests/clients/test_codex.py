@@ -1,0 +1,135 @@
+"""The real Codex CLI finishes a task with a tool call, whichever provider answers, and gets over what breaks."""
+
+import json
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clients.agents import (
+    COMMAND,
+    LAST_WORDS,
+    SAID,
+    Ran,
+    Stage,
+    Watch,
+    install,
+    run_agent,
+    staged,
+    tool_results,
+)
+
+pytestmark = pytest.mark.full
+
+PACKAGE = "@openai/codex@0.171.0"
+KNOWN = "gpt-5.5"
+"""A model that Codex knows: then, and for words that begin so, it offers a patch tool of its own and a tool search;
+for others a group of tools."""
+TARGETS: dict[str, dict[str, object]] = {
+    "own/gpt": {"provider": "openai", "model": "gpt-5.5"},
+    "own/claude": {
+        "provider": "anthropic", "model": "claude-opus-4-8", "aliases": [f"{KNOWN}-at-claude"],
+    },
+    "own/gemini": {
+        "provider": "gemini", "model": "gemini-2.5-flash", "aliases": [f"{KNOWN}-at-gemini"],
+    },
+}  # fmt: skip
+UNKNOWN_LOST = {"tools.namespace", "tools.web_search", "client_metadata"}
+KNOWN_LOST = {
+    "tools.custom", "tools.tool_search", "tools.web_search", "client_metadata", "text.verbosity",
+}  # fmt: skip
+LOST: dict[str, set[str]] = {
+    "own/gpt": set(),
+    KNOWN: set(),
+    "own/claude": UNKNOWN_LOST,
+    f"{KNOWN}-at-claude": KNOWN_LOST,
+    "own/gemini": UNKNOWN_LOST | {"prompt_cache_key"},
+    f"{KNOWN}-at-gemini": KNOWN_LOST | {"prompt_cache_key"},
+    "auto:private": UNKNOWN_LOST,
+}
+"""What may not travel, by model. A group of tools, tools without a schema and what OpenAI runs exist nowhere else."""
+
+
+@pytest.fixture(scope="module")
+def stage(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[Stage]:
+    """One gateway for all runs."""
+    commands = install(tmp_path_factory.mktemp("codex"), PACKAGE)
+    calls = {"exec_command": {"cmd": COMMAND}}
+    with staged(shared, tmp_path_factory.mktemp("stage"), commands, calls, TARGETS) as stage:
+        yield stage
+
+
+def run(stage: Stage, model: str, folder: Path, key: str | None = None) -> Ran:
+    """One prompt, without anybody who could be asked."""
+    settings = folder / "home" / ".codex"
+    settings.mkdir(parents=True)
+    (settings / "config.toml").write_text(
+        f'model = "{model}"\n'
+        'model_provider = "moegate"\n'
+        "[model_providers.moegate]\n"
+        'name = "moegate"\n'
+        f'base_url = "{stage.gateway.url}/v1"\n'
+        'env_key = "MOEGATE_KEY"\n'
+        'wire_api = "responses"\n'
+    )
+    command = [str(stage.commands / "codex"), "exec", "--skip-git-repo-check", "--json"]
+    command += ["-s", "danger-full-access", "say hello"]
+    return run_agent(command, folder, {"MOEGATE_KEY": key or stage.gateway.key})
+
+
+def check(ran: Ran, watch: Watch) -> None:
+    """The tool ran once, the model got its result, and its last words were shown."""
+    assert ran.code == 0, ran.output + ran.errors
+    assert ran.wrote == f"{SAID}\n"
+    events: list[dict[str, Any]] = [json.loads(line) for line in ran.output.splitlines()]
+    items = [event["item"] for event in events if event["type"] == "item.completed"]
+    done = [
+        item for item in items if item["type"] != "error"
+    ]  # It warns of models that it does not know.
+    assert [item["type"] for item in done] == ["command_execution", "agent_message"]
+    assert (done[0]["aggregated_output"], done[0]["exit_code"]) == (f"{SAID}\n", 0)
+    assert done[1]["text"] == LAST_WORDS
+    bodies = watch.bodies()
+    assert SAID in "".join(tool_results(bodies[-1]))
+    assert not any(tool_results(body) for body in bodies[:-1])
+    usage = events[-1]["usage"]
+    answered = [row for row in watch.attempts() if row["state"] == "settled"]
+    for name in ("input_tokens", "output_tokens"):
+        assert usage[name] == sum(row[name] for row in answered) > 0
+    assert sum(row["cost_nanousd"] > 0 for row in answered) in (0, 2)
+
+
+@pytest.mark.parametrize("model", list(LOST))
+def test_a_task_with_a_tool_call(stage: Stage, model: str, tmp_path: Path) -> None:
+    """It asks, runs the command that the model wants, sends the result back and ends well; both calls are booked,
+    and what could not travel is listed, no more and no less."""
+    watch = stage.watch()
+    check(run(stage, model, tmp_path), watch)
+    rows = watch.requests()
+    assert [(row["format"], row["state"]) for row in rows] == [("openai-responses", "answered")] * 2
+    for row in (*rows, *watch.attempts()):
+        assert {name for name in row["dropped"].split(",") if name} == LOST[model]
+
+
+@pytest.mark.parametrize("model", ["own/gpt", "own/claude"])
+@pytest.mark.parametrize(
+    "fault", ["reset-mid:5", "close-mid:5", "error-mid:5", "malformed:5", "429:1"]
+)
+def test_it_gets_over_a_fault(stage: Stage, fault: str, model: str, tmp_path: Path) -> None:
+    """It asks again and finishes; what broke is booked as failed."""
+    watch = stage.watch()
+    stage.fail(fault)
+    check(run(stage, model, tmp_path), watch)
+    assert [row["state"] for row in watch.requests()] == ["failed", "answered", "answered"]
+
+
+@pytest.mark.parametrize("model", ["own/gpt", "own/claude"])
+def test_it_knows_a_context_that_is_too_long(stage: Stage, model: str, tmp_path: Path) -> None:
+    """And does not ask again."""
+    watch = stage.watch()
+    stage.fail("context")
+    ran = run(stage, model, tmp_path)
+    assert ran.code == 1
+    assert "ran out of room" in ran.output
+    assert [row["error"] for row in watch.requests()] == ["context_too_long"]
