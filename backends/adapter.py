@@ -63,6 +63,10 @@ class ProviderAdapter(Protocol):
         """A whole answer (status 2xx). Raises ``WireError`` (kind ``upstream_failed``) if broken."""
         ...
 
+    def find_counter(self, target: Target) -> "ProviderAdapter | None":
+        """Who asks ``target`` how many tokens a prompt has, in the manner of an adapter; None if it does not say."""
+        ...
+
     def read_failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         """What a status other than 2xx means, in our kinds."""
         ...

@@ -3,7 +3,10 @@
 import time
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from backends.adapter import Outbound, Terms
+from backends.counting import Counter, keep_members
 from backends.embeddings import refuse_embedding
 from backends.target import Endpoint, Target
 from backends.wire.anthropic_messages import (
@@ -22,6 +25,19 @@ from backends.wire.relay import PassRelay, TranslatingRelay, fold_answer, pass_a
 from backends.wire.rendering import name_losses
 
 OWN: WireFormat = "anthropic-messages"
+COUNTED = frozenset(
+    {
+        "model",
+        "messages",
+        "system",
+        "tools",
+        "tool_choice",
+        "thinking",
+        "output_config",
+        "cache_control",
+    }
+)
+"""Members of a request that count (API reference, "Count tokens in a Message", November 2026); others are refused."""
 VERSION = "2023-06-01"
 """The one version of the API that its SDKs send."""
 
@@ -35,6 +51,7 @@ class ClaudeAdapter:
         self, endpoints: Mapping[str, Endpoint], now: Callable[[], float] = time.time
     ) -> None:
         self._now = now
+        self._counter = Counter(OWN, "input_tokens", self._prepare_count, read_error)
         self._hosts = {
             name: (f"{endpoint.base_urls[0]}/v1/messages", _headers(endpoint))
             for name, endpoint in endpoints.items()
@@ -70,6 +87,17 @@ class ClaudeAdapter:
         tool = find_answer_tool(prompt, target.model)
         parser = EventParser(created_at=int(self._now()), answer_tool=tool)
         return fold_answer(prompt, parser.read_answer(body), tuple(parser.dropped))
+
+    def find_counter(self, target: Target) -> Counter:
+        """See :class:`backends.adapter.ProviderAdapter`."""
+        del target
+        return self._counter
+
+    def _prepare_count(self, prompt: Prompt, target: Target, terms: Terms) -> Outbound:
+        asked = self.prepare(prompt, target, terms)
+        body = asked.body if prompt.format == OWN else keep_members(asked.body, COUNTED)
+        url = f"{asked.url}/count_tokens"
+        return msgspec.structs.replace(asked, url=url, body=body, is_stream=False)
 
     def read_failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         """See :class:`backends.adapter.ProviderAdapter`."""

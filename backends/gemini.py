@@ -4,18 +4,21 @@ import time
 from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
+import msgspec
+
 from backends.adapter import Outbound, Terms
+from backends.counting import Counter
 from backends.embeddings import prepare_at_google, read_from_google
 from backends.target import Endpoint, Target
 from backends.wire.failure import Failure
 from backends.wire.gemini import EventParser, parse_answer, read_error, render_request
 from backends.wire.gemini.passing import open_pass_relay, pass_answer
-from backends.wire.gemini.patch import patch_request
+from backends.wire.gemini.patch import patch_request, set_member
 from backends.wire.outcome import Answer, StreamRelay
-from backends.wire.prompt import Prompt
+from backends.wire.prompt import Prompt, WireFormat
 from backends.wire.relay import TranslatingRelay, fold_answer
 
-FORMAT = "gemini"
+FORMAT: WireFormat = "gemini"
 """Clients of this format get and give their own bytes."""
 
 
@@ -28,6 +31,7 @@ class GeminiAdapter:
         self, endpoints: Mapping[str, Endpoint], now: Callable[[], float] = time.time
     ) -> None:
         self._now = now
+        self._counter = Counter(FORMAT, "totalTokens", self._prepare_count, read_error)
         self._hosts = {
             name: (f"{endpoint.base_urls[0]}/v1beta/models/", _headers(endpoint))
             for name, endpoint in endpoints.items()
@@ -72,6 +76,19 @@ class GeminiAdapter:
         if prompt.format == FORMAT:
             return pass_answer(body)
         return fold_answer(prompt, parse_answer(body, created_at=int(self._now())))
+
+    def find_counter(self, target: Target) -> Counter:
+        """See :class:`backends.adapter.ProviderAdapter`."""
+        del target
+        return self._counter
+
+    def _prepare_count(self, prompt: Prompt, target: Target, terms: Terms) -> Outbound:
+        asked = self.prepare(prompt, target, terms)
+        model = set_member(asked.body, ("model",), msgspec.json.encode(f"models/{target.model}"))
+        base, _headers = self._hosts[target.endpoint]
+        url = f"{base}{quote(target.model, safe='')}:countTokens"
+        body = b'{"generateContentRequest":%b}' % model
+        return msgspec.structs.replace(asked, url=url, body=body, is_stream=False)
 
     def read_failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         """See :class:`backends.adapter.ProviderAdapter`."""

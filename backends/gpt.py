@@ -5,9 +5,14 @@ OpenAI itself is asked in its Responses by clients who speak that, and by others
 
 from collections.abc import Mapping
 
+import msgspec
+
 from backends.adapter import Outbound, Terms
+from backends.counting import Counter, keep_members
 from backends.embeddings import prepare_at_openai, read_from_openai
 from backends.gpt_responses import (
+    HOSTS,
+    OWN,
     open_responses_stream,
     prefers_responses,
     prepare_responses,
@@ -25,6 +30,21 @@ from backends.wire.openai_chat import read_error
 from backends.wire.outcome import Answer, StreamRelay
 from backends.wire.prompt import Prompt
 
+COUNTED = frozenset(
+    {
+        "model",
+        "input",
+        "instructions",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "text",
+        "reasoning",
+        "truncation",
+    }
+)
+"""Members of a request that ``/responses/input_tokens`` counts (OpenAPI document of 2026-08-21)."""
+
 
 class GptAdapter:
     """See :class:`backends.adapter.ProviderAdapter`."""
@@ -32,6 +52,7 @@ class GptAdapter:
     load = None
 
     def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
+        self._counter = Counter(OWN, "input_tokens", self._prepare_count, read_error)
         self._hosts = {
             name: (
                 f"{endpoint.base_urls[0]}/chat/completions",
@@ -64,6 +85,16 @@ class GptAdapter:
         if prefers_responses(prompt, target):
             return read_responses_answer(prompt, body)
         return read_chat_answer(prompt, body)
+
+    def find_counter(self, target: Target) -> Counter | None:
+        """See :class:`backends.adapter.ProviderAdapter`."""
+        return self._counter if target.provider in HOSTS else None
+
+    def _prepare_count(self, prompt: Prompt, target: Target, terms: Terms) -> Outbound:
+        _chat_url, url, _embeddings_url, headers = self._hosts[target.endpoint]
+        asked = prepare_responses(prompt, target, terms, f"{url}/input_tokens", headers)
+        body = keep_members(asked.body, COUNTED)
+        return msgspec.structs.replace(asked, body=body, is_stream=False)
 
     def read_failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         """See :class:`backends.adapter.ProviderAdapter`."""

@@ -273,6 +273,10 @@ class LongtailAdapter:
         except Exception as error:  # LiteLLM raises whatever its provider's module raises
             raise WireError(broken(type(error).__name__)) from error
 
+    def find_counter(self, target: Target) -> None:
+        """Nothing at these hosts counts; see :class:`backends.adapter.ProviderAdapter`."""
+        del target
+
     def read_failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         """See :class:`backends.adapter.ProviderAdapter`."""
         return read_error(status, headers, body)

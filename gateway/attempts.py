@@ -23,7 +23,7 @@ from backends.wire.usage import NOTHING_USED, Usage
 from backends.wire.verdict import Verdict
 from gateway.arrival import Header, Reply
 from gateway.case import Case, Ending
-from gateway.errors import Refused
+from gateway.errors import Bug, Refused
 from gateway.ledger import JournalDown
 from gateway.ledger.rows import AttemptRow, AttemptState
 from gateway.leg import Leg
@@ -101,14 +101,15 @@ class Attempts:
         time if nothing can have been spent on it."""
         decision = self._case.decision
         self._ending.passed_over = first = self._first_affordable()
-        for kept in decision.kept[first : first + decision.attempts_max]:
+        attempts_max = 1 if self._case.prompt.is_count else decision.attempts_max
+        for kept in decision.kept[first : first + attempts_max]:
             self._urls = []
             yield Turn(kept)
             for _spare in range(self._replicas(kept) - 1):
                 if not (self._urls and _is_unreached(failures[-1])):
                     break
                 yield Turn(kept, tuple(self._urls))
-        alone = len(decision.kept) == 1 and decision.attempts_max > 1
+        alone = len(decision.kept) == 1 and attempts_max > 1
         if (
             alone
             and self._ending.attempts == 1
@@ -130,7 +131,7 @@ class Attempts:
     async def _prepare(self, turn: Turn, failures: list[Failure]) -> Leg | None:
         case, kept = self._case, turn.kept
         target = case.routing.get_target(kept.target)
-        adapter = case.routing.adapters[target.adapter]
+        adapter = self._find_adapter(target)
         if turn.pause:
             await asyncio.sleep(turn.pause)
         try:
@@ -149,8 +150,11 @@ class Attempts:
             failures.append(refusal.failure)
             return None
         # Last, for who begins a trial has to bring it to its end. A further turn belongs to the one begun.
-        if not turn.tried and not self._services.health.begin(
-            target.name, self._services.clock.now()
+        # A count says nothing of the answers: it neither waits for their health nor changes it.
+        if (
+            not turn.tried
+            and not case.prompt.is_count
+            and not self._services.health.begin(target.name, self._services.clock.now())
         ):
             failures.append(_SET_ASIDE)
             return None
@@ -174,6 +178,15 @@ class Attempts:
         )
         leg.spares = replicas - 1 - len(turn.tried)
         return leg
+
+    def _find_adapter(self, target: Target) -> ProviderAdapter:
+        adapter = self._case.routing.adapters[target.adapter]
+        if not self._case.prompt.is_count:
+            return adapter
+        counter = adapter.find_counter(target)
+        if counter is None:
+            raise Bug("a target is to count that cannot")
+        return counter
 
     def _render(self, adapter: ProviderAdapter, target: Target, turn: Turn) -> Outbound:
         """The bytes for ``target``: at a replica that was not tried and is not set aside, if there is one."""
@@ -336,6 +349,8 @@ class Attempts:
         """Price, journal, free the reservation: once a leg, in this order."""
         if leg.is_settled:
             return
+        if self._case.prompt.is_count:
+            usage = NOTHING_USED
         services, row, outcome = self._services, leg.row, leg.outcome
         cost = self._cost(leg, usage, state)
         row.state = state
@@ -366,6 +381,8 @@ class Attempts:
         return price_usage(leg.target, usage, self._services.clock.utc()).nanousd
 
     def _note_health(self, leg: Leg, failure: Failure | None) -> None:
+        if self._case.prompt.is_count:
+            return
         health, now = self._services.health, self._services.clock.now()
         began = leg.row.started_at
         if failure is None or not _is_unreached(failure):
@@ -410,6 +427,8 @@ class Attempts:
         headers = answer_headers(case, self._ending, leg.target.name, content_type)
         if dropped:
             headers.append((b"x-moegate-dropped", ", ".join(dropped).encode("latin-1", "replace")))
+        if case.prompt.is_count:
+            headers.append((b"x-moegate-tokens", b"counted"))
         return headers
 
 

@@ -191,6 +191,8 @@ def _may_be_cached(prompt: Prompt, decision: Decision) -> bool:
         return False
     if prompt.embedding is not None:
         return True
+    if prompt.is_count:
+        return False  # Its body may be that of a request for an answer.
     sampling = prompt.sampling
     return decision.caches_sampled or sampling.temperature == 0 or sampling.seed is not None
 

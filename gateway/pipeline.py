@@ -17,6 +17,7 @@ from gateway.arrival import Arrival, ClientGone, Reply, failure_headers, read_to
 from gateway.attempts import KEEPING, Attempts, answer_headers, route_headers
 from gateway.cache import CacheEntry, open_entry, seal_entry
 from gateway.case import Case, Ending
+from gateway.counting import count_tokens
 from gateway.deciding import decide_case, refuse_if_nobody
 from gateway.errors import Refused, refuse
 from gateway.identity import authenticate
@@ -90,6 +91,9 @@ class Pipeline:
             if await self._admit(case, reply, ending, hold):
                 return
             attempts = Attempts(services, case, reply, hold, ending)
+            if case.prompt.is_count:
+                await count_tokens(case, attempts, reply, ending)
+                return
             if case.cache_key is not None:
                 attempts.kept_chunks = []
             failure = await attempts.run()

@@ -42,6 +42,8 @@ class Sizes:
     choices: int
     context_tokens_estimate: int | None = None
     """Of the longest text, where a host reads each for itself; None: all of them are its context."""
+    is_billed: bool = True
+    """A count of tokens is not."""
 
     def output_tokens_max(self, target: Target) -> int:
         """The most that ``target`` may answer under the cap that is sent to it, all choices."""
@@ -71,6 +73,7 @@ def measure(prompt: Prompt, segments: Sequence[Segment], media: Sequence[Media])
         other_media=len(media) - images,
         output_tokens_asked=prompt.output_tokens_max,
         choices=prompt.choices,
+        is_billed=not prompt.is_count,
     )
 
 
@@ -119,6 +122,8 @@ def quote(target: Target, sizes: Sizes, health: Health, at: datetime, now: float
     """The numbers of one target for one request at ``at`` (aware UTC, the same moment as ``now``)."""
     output_max = sizes.output_tokens_max(target)
     is_healthy, reason = health.state(target.name, now)
+    if not sizes.is_billed:
+        return Quote(0, 0, is_healthy=is_healthy, unhealthy_reason=reason)
     return Quote(
         expected_cost_nanousd=expected_cost(
             target,

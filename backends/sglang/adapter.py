@@ -67,6 +67,10 @@ class SglangAdapter:
             return read_completion(prompt, body)
         return read_chat_answer(prompt, body)
 
+    def find_counter(self, target: Target) -> None:
+        """Nothing at these hosts counts; see :class:`backends.adapter.ProviderAdapter`."""
+        del target
+
     def read_failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         """See :class:`backends.adapter.ProviderAdapter`."""
         failure = read_error(status, headers, body)

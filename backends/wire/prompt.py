@@ -217,6 +217,7 @@ class Prompt(msgspec.Struct, frozen=True):
     off; ``reasoning_tokens_max`` is a budget for it in tokens; ``shows_reasoning``: the client wants (or does
     not want) to see it. ``kept`` is OpenAI's Responses' alone. ``embedding``: no answer is wanted but the messages'
     vectors.
+    ``is_count``: only the number of the prompt's tokens is asked for.
     """
 
     format: WireFormat
@@ -241,3 +242,4 @@ class Prompt(msgspec.Struct, frozen=True):
     embedding: EmbeddingAsked | None = None
     unknown: dict[str, bytes] = {}
     kept: Kept | None = None
+    is_count: bool = False

@@ -1,9 +1,10 @@
 """Which hot endpoint a request is for: one for each format, over one pipeline."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from backends.wire.clients import CLIENTS, EMBEDDERS
 from backends.wire.codec import RequestCodec
+from backends.wire.counting import COUNTS
 from backends.wire.gemini.paths import parse_path
 from backends.wire.prompt import Asked, WireFormat
 from gateway.api.asgi import AsgiApp, Scope
@@ -17,12 +18,19 @@ PATHS: Mapping[str, WireFormat] = {
     "/v1/completions": "openai-completions",
     "/v1/embeddings": "openai-embeddings",
 }
+COUNT_PATHS: Mapping[str, WireFormat] = {
+    "/v1/messages/count_tokens": "anthropic-messages",
+    "/v1/responses/input_tokens": "openai-responses",
+}
+"""Where clients ask how many tokens a prompt has."""
 GEMINI_VERBS: Mapping[str, WireFormat] = {
     "generateContent": "gemini",
     "streamGenerateContent": "gemini",
     "embedContent": "gemini-embeddings",
     "batchEmbedContents": "gemini-embeddings",
 }
+POST_PATHS = PATHS.keys() | COUNT_PATHS.keys()
+COUNT_VERB = "countTokens"
 CODECS: Mapping[WireFormat, RequestCodec] = {**CLIENTS, **EMBEDDERS}
 
 
@@ -30,14 +38,13 @@ class HotRoutes:
     """The endpoints that prompts come to."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self._by_path: dict[str, AsgiApp] = {
-            path: WireEndpoint(pipeline, CODECS[name], _READERS.get(name, nothing_asked))
-            for path, name in PATHS.items()
-        }
-        self._by_verb: dict[str, AsgiApp] = {
-            verb: WireEndpoint(pipeline, CODECS[name], read_gemini)
-            for verb, name in GEMINI_VERBS.items()
-        }
+        def serve(codec: RequestCodec) -> AsgiApp:
+            return WireEndpoint(pipeline, codec, _READERS.get(codec.name, nothing_asked))
+
+        self._by_path = {path: serve(CODECS[name]) for path, name in PATHS.items()}
+        self._by_path |= {path: serve(COUNTS[name]) for path, name in COUNT_PATHS.items()}
+        self._by_verb = {verb: serve(CODECS[name]) for verb, name in GEMINI_VERBS.items()}
+        self._by_verb[COUNT_VERB] = serve(COUNTS["gemini"])
 
     def find(self, scope: Scope) -> AsgiApp | None:
         """The endpoint of a POST; None if it is not a hot one's."""
@@ -70,4 +77,8 @@ def _parse(scope: Scope) -> tuple[Asked, str] | None:
     return parse_path(scope["raw_path"].decode("latin-1"), scope["query_string"])
 
 
-_READERS = {"anthropic-messages": read_anthropic}
+_READERS: Mapping[WireFormat, Callable[[Scope], Asked]] = {
+    "anthropic-messages": read_anthropic,
+    "gemini": read_gemini,
+    "gemini-embeddings": read_gemini,
+}

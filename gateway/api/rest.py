@@ -16,7 +16,7 @@ from starlette.routing import Route
 from backends.wire.failure import Failure
 from gateway.api.asgi import AsgiBody
 from gateway.api.formats import ANTHROPIC_VERSION, find_codec
-from gateway.api.hot import PATHS
+from gateway.api.hot import POST_PATHS
 from gateway.api.kept import KeptApi
 from gateway.api.models import Json, list_anthropic, list_gemini, list_openai
 from gateway.arrival import Arrival, failure_headers, read_token
@@ -43,7 +43,10 @@ def build_rest(runtime: Runtime) -> Starlette:
         routes=[
             Route("/", rest.welcome),
             # A POST goes to the hot endpoint and never comes here.
-            *(Route(path, rest.post_only, methods=list(OTHER_METHODS)) for path in PATHS),
+            *(
+                Route(path, rest.post_only, methods=list(OTHER_METHODS))
+                for path in sorted(POST_PATHS)
+            ),
             *kept.routes(),
             Route("/v1/models", rest.models),
             Route("/v1/models/{model:path}", rest.model),
@@ -222,7 +225,7 @@ class Rest:
             message = f"`{request.method}` is not allowed on `{shown}`"
             failure = Failure("invalid_request", message, code="method_not_allowed")
             allowed = {name.lower(): value for name, value in (error.headers or {}).items()}
-            allow = "POST" if request.url.path in PATHS else allowed.get("allow")
+            allow = "POST" if request.url.path in POST_PATHS else allowed.get("allow")
             return self._failure(request, failure, allow=allow)
         failure = Failure("invalid_request", f"there is nothing at `{shown}`", code="not_found")
         return self._failure(request, failure)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
-from backends.wire.codec import ClientCodec
+from backends.wire.codec import RequestCodec
 from backends.wire.openai_responses.kept import (
     Final,
     find_final,
@@ -52,7 +52,7 @@ class KeptResponses:
         self._body_bytes_max = body_bytes_max
 
     async def take_up(
-        self, prompt: Prompt, codec: ClientCodec, principal: Principal, now: float
+        self, prompt: Prompt, codec: RequestCodec, principal: Principal, now: float
     ) -> Prompt:
         """The prompt with all that it goes on from, marked if its answer is to be kept.
 
@@ -61,7 +61,7 @@ class KeptResponses:
         previous = previous_id(prompt.unknown)
         scope = Scope(principal.organisation_id, principal.team_id)
         kept = None
-        if self._is_to_keep(prompt.unknown):
+        if not prompt.is_count and self._is_to_keep(prompt.unknown):
             kept = Kept(f"resp_{secrets.token_hex(ID_BYTES)}", prompt.raw, previous)
         items: list[bytes] | None = None
         try:

@@ -21,7 +21,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from backends.catalogue import read_providers
 from backends.wire.failure import EXPLANATIONS, FailureKind
-from gateway.api.hot import GEMINI_VERBS, PATHS
+from gateway.api.hot import COUNT_VERB, GEMINI_VERBS, POST_PATHS
 from gateway.cli.main import app
 from gateway.settings import ProviderVariables, Settings, load_settings
 from gateway.telemetry.metrics import LABELS, Metrics
@@ -172,8 +172,8 @@ def test_endpoints_are_those_of_the_code() -> None:
     """The API's page lists each route of the gateway, and the simulator's each of the simulator."""
     served = "".join(MODULES[ROOT / "gateway/api" / name] for name in ("rest.py", "kept.py"))
     routes = re.findall(r'Route\("([^"]+)"', served)
-    code = {route.replace(":path", "") for route in routes} | set(PATHS)
-    code |= {f"/v1beta/models/{{model}}:{verb}" for verb in GEMINI_VERBS}
+    code = {route.replace(":path", "") for route in routes} | POST_PATHS
+    code |= {f"/v1beta/models/{{model}}:{verb}" for verb in (*GEMINI_VERBS, COUNT_VERB)}
     assert {row.partition(" ")[2] for row in rows("api.md", "| endpoint")} == code
     simulator = MODULES[ROOT / "backends/sglang/simulator/app.py"]
     said = {path for row in rows("simulator.md", "| endpoint") for path in row.split("`, `")}
