@@ -121,6 +121,7 @@ def meaning(events: list[Event]) -> dict[str, Any]:
         "finish": "calls" if calls else finish.reason,
         "counts": counts,
         "cached": None if usage is None else usage.cache_read_tokens,
+        "thought": None if usage is None else usage.reasoning_tokens,
     }
 
 
@@ -178,7 +179,7 @@ def test_translated_answers_keep_their_meaning(
                 continue  # Not every format has a word of its own, nor one for calls without a call.
             if fact == "counts" and before[fact] is None:
                 continue
-            if fact in ("cached", "counts") and before["counts"] is None:
+            if fact in ("cached", "thought", "counts") and before["counts"] is None:
                 continue
             assert after[fact] == before[fact], (exchange["id"], fact)
         compared += 1

@@ -11,6 +11,7 @@ from typing import TypeGuard, TypeVar
 
 import msgspec
 
+from backends.wire.anthropic_messages.call_ids import read_id
 from backends.wire.anthropic_messages.said import Block, CacheControl, Source
 from backends.wire.failure import WireError, invalid_request
 from backends.wire.prompt import (
@@ -159,7 +160,7 @@ def _part(block: Block, path: str, beside: list[Part]) -> Part | None:
             source = _need(block.source, f"{path}.source")
             return _media(block, source, ttl, f"{path}.source")
         case "tool_use":
-            call_id = _need(block.id, f"{path}.id")
+            call_id = read_id(_need(block.id, f"{path}.id"))
             name = _need(block.name, f"{path}.name")
             arguments = bytes(block.input).decode() or "{}"
             return ToolCall(call_id, name, arguments, cache_ttl=ttl)
@@ -216,7 +217,7 @@ def _media(block: Block, source: Source, ttl: CacheTtl | None, path: str) -> Par
 
 
 def _result(block: Block, ttl: CacheTtl | None, path: str, beside: list[Part]) -> ToolResult:
-    call_id = _need(block.tool_use_id, f"{path}.tool_use_id")
+    call_id = read_id(_need(block.tool_use_id, f"{path}.tool_use_id"))
     raw = bytes(block.content)
     content: list[Text | Media] = []
     if raw[:1] == b'"':

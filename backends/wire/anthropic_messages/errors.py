@@ -51,7 +51,7 @@ def render_failure(failure: Failure, request_id: str) -> tuple[int, bytes]:
 
 def render_error_event(failure: Failure) -> bytes:
     """The event that ends a stream that broke: the SDKs raise it, and no ``message_stop`` follows."""
-    body = {"type": "error", "error": _describe(failure, "")[1]}
+    body = {"type": "error", "error": _describe(failure, "")[1], "request_id": None}
     return b"event: error\ndata: " + orjson.dumps(body) + b"\n\n"
 
 

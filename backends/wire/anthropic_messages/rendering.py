@@ -10,6 +10,7 @@ from typing import assert_never
 import orjson
 
 from backends.wire.anthropic_messages.blocks import CALL_MARK
+from backends.wire.anthropic_messages.call_ids import write_id
 from backends.wire.anthropic_messages.errors import render_error_event
 from backends.wire.events import (
     CallDelta,
@@ -114,6 +115,7 @@ class MessagesRenderer:
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
+            "stop_details": None,
             "usage": render_usage(event.early_input or Usage()),
         }
         return _event("message_start", {"message": message}) + _event("ping", {})
@@ -167,7 +169,7 @@ class MessagesRenderer:
         if event.signature is not None:
             signature = wrap(CALL_MARK + event.signature, event.issuer or "gemini", FORMAT)
             out = self._close() + self._begin("redacted_thinking", {"data": signature})
-        out += self._begin("tool_use", {"id": event.id, "name": event.name, "input": {}})
+        out += self._begin("tool_use", {"id": write_id(event.id), "name": event.name, "input": {}})
         self._call, self._pieces = event.index, []
         return out
 
@@ -187,6 +189,7 @@ class MessagesRenderer:
         delta = {
             "stop_reason": stop_reason(finish.reason, finish.raw, finish.stop_sequence),
             "stop_sequence": finish.stop_sequence,
+            "stop_details": None,
         }
         body: Json = {"delta": delta, "usage": render_usage(usage or Usage())}
         return _event("message_delta", body) + _event("message_stop", {})
@@ -240,6 +243,8 @@ def render_usage(usage: Usage) -> Json:
     """Anthropic's usage object: what was cached is counted beside the input."""
     read = usage.cache_read_tokens
     write, write_1h = usage.cache_write_tokens, usage.cache_write_1h_tokens
+    # Not every host counts its thinking: none is as if nothing was said.
+    thinking = {"thinking_tokens": usage.reasoning_tokens} if usage.reasoning_tokens else None
     return {
         "input_tokens": usage.input_tokens - read - write - write_1h,
         "cache_creation_input_tokens": write + write_1h,
@@ -249,6 +254,7 @@ def render_usage(usage: Usage) -> Json:
             "ephemeral_1h_input_tokens": write_1h,
         },
         "output_tokens": usage.output_tokens,
+        "output_tokens_details": thinking,
     }
 
 
@@ -276,6 +282,7 @@ def render_answer(prompt: Prompt, events: list[Event]) -> tuple[bytes, tuple[str
         "content": content.finish(),
         "stop_reason": stop_reason(finish.reason, finish.raw, finish.stop_sequence),
         "stop_sequence": finish.stop_sequence,
+        "stop_details": None,
         "usage": render_usage(usage),
     }
     return orjson.dumps(body), tuple(content.dropped)
@@ -301,7 +308,11 @@ class _Content:
             case ReasoningDelta():
                 self._reason(event)
             case CallStart():
-                block: Json = {"type": "tool_use", "id": event.id, "name": event.name}
+                block: Json = {
+                    "type": "tool_use",
+                    "id": write_id(event.id),
+                    "name": event.name,
+                }
                 if event.signature is not None:
                     signature = wrap(CALL_MARK + event.signature, event.issuer or "gemini", FORMAT)
                     self._put({"type": "redacted_thinking", "data": signature})
