@@ -44,7 +44,10 @@ DEFAULTS: Mapping[str, bytes] = {
 """Members that repeat the request, and what they say if it said nothing (API reference, November 2026)."""
 
 _FUNCTION = b'"function"'
+_SCHEMA = b'"json_schema"'
 _FUNCTION_DEFAULTS = {"description": b"null", "parameters": b"null", "strict": b"true"}
+_FORMAT_DEFAULTS = {"description": b"null", "strict": b"true"}
+"""OpenAI repeats a format whose strictness was not said as strict (recorded answers)."""
 _INSIDE = {"text": {"format": b'{"type":"text"}', "verbosity": b'"medium"'},
            "reasoning": {"effort": b"null", "summary": b"null"}}  # fmt: skip
 
@@ -95,6 +98,7 @@ def repeat_request(raw: bytes, kept: Kept | None = None) -> bytes:
     members["tools"] = _tools(members["tools"])
     for name, defaults in _INSIDE.items():
         members[name] = _filled(members[name], defaults)
+    members["text"] = _text(members["text"])
     if members["service_tier"] == b'"auto"':
         members["service_tier"] = b'"default"'
     members["store"] = b"false" if kept is None else b"true"
@@ -124,6 +128,14 @@ def _tools(raw: bytes) -> bytes:
             tool = _filled(tool, _FUNCTION_DEFAULTS)
         made.append(tool)
     return b"[%b]" % b",".join(made)
+
+
+def _text(raw: bytes) -> bytes:
+    """The text's form with all of its members, if it is a schema."""
+    members = {name: bytes(value) for name, value in _MEMBERS.decode(raw).items()}
+    if bytes(_MEMBERS.decode(members["format"]).get("type", b"")) == _SCHEMA:
+        members["format"] = _filled(members["format"], _FORMAT_DEFAULTS)
+    return b"{%b}" % _join(members)
 
 
 def _filled(raw: bytes, defaults: Mapping[str, bytes]) -> bytes:

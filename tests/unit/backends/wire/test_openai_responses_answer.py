@@ -99,6 +99,19 @@ def test_the_request_is_repeated() -> None:
     assert answer["store"] is False
 
 
+def test_the_form_of_the_text_is_repeated_whole() -> None:
+    """A schema has its description and its strictness, said or not, as OpenAI repeats it."""
+    form = {"type": "json_schema", "name": "a", "schema": {"type": "object"}}
+    for strict in ({}, {"strict": False}):
+        body, _ = render_answer(
+            prompt(text={"format": form | strict}), [START, TextDelta("x"), *STOP]
+        )
+        expected = form | {"description": None, "strict": True} | strict
+        assert json.loads(body)["text"] == {"format": expected, "verbosity": "medium"}
+    body, _ = render_answer(prompt(text={"verbosity": "low"}), [START, TextDelta("x"), *STOP])
+    assert json.loads(body)["text"] == {"format": {"type": "text"}, "verbosity": "low"}
+
+
 def test_thinking_text_and_calls_are_items_of_their_own() -> None:
     """In the order they came, the signature of another on its thinking."""
     events = stream(
