@@ -110,11 +110,12 @@ def staged(
     commands: Path,
     calls: Mapping[str, Mapping[str, str]],
     targets: Mapping[str, Mapping[str, object]],
+    disable: Sequence[str] = (),
 ) -> Generator[Stage]:
     """A gateway before OpenAI, Anthropic, Google and a worker of one's own, all played by the replay.
 
     ``calls``: the arguments of the call that a model makes, by the tool that the agent offers for it. ``targets``:
-    what stands in the catalogue of one's own.
+    what stands in the catalogue of one's own; ``disable``: shipped ones that are not there.
     """
     port = find_free_port()
     replay = [
@@ -131,7 +132,7 @@ def staged(
     }
     catalogue = folder / "catalogue.yaml"
     entries = {name: {**common, **entry} for name, entry in targets.items()}
-    catalogue.write_text(yaml.safe_dump({"targets": entries}))
+    catalogue.write_text(yaml.safe_dump({"targets": entries, "disable": list(disable)}))
     origin = f"http://127.0.0.1:{port}"
     environ = {
         "OPENAI_API_KEY": "a", "OPENAI_BASE_URL": f"{origin}/p/openai/v1",

@@ -1,0 +1,122 @@
+"""The real Gemini CLI finishes a task with a tool call, whichever provider answers, and gets over what breaks."""
+
+import json
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway.identity import NewKey
+from tests.clients.agents import (
+    COMMAND,
+    LAST_WORDS,
+    SAID,
+    Ran,
+    Stage,
+    Watch,
+    install,
+    run_agent,
+    staged,
+    tool_results,
+)
+
+pytestmark = pytest.mark.full
+
+PACKAGE = "@google/gemini-cli@0.61.0"
+KNOWN = "gemini-2.5-pro"
+"""A model that the command knows: for it, it says how much to think."""
+TARGETS: dict[str, dict[str, object]] = {
+    "own/gemini": {"provider": "gemini", "model": "gemini-2.5-flash"},
+    "own/claude": {"provider": "anthropic", "model": "claude-opus-4-8", "aliases": [KNOWN]},
+    "own/gpt": {"provider": "openai", "model": "gpt-5.5"},
+}
+CLAUDES = {"generationConfig.topP", "generationConfig.topK"}
+LOST: dict[str, set[str]] = {
+    "own/gemini": set(),
+    "own/claude": CLAUDES,
+    KNOWN: CLAUDES,
+    "own/gpt": {"generationConfig.topK"},
+    "auto:private": set(),
+}
+"""What may not travel, by model."""
+
+
+@pytest.fixture(scope="module")
+def stage(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[Stage]:
+    """One gateway for all runs."""
+    commands = install(tmp_path_factory.mktemp("gemini-cli"), PACKAGE)
+    calls = {"run_shell_command": {"command": COMMAND, "description": "say"}}
+    with staged(
+        shared,
+        tmp_path_factory.mktemp("stage"),
+        commands,
+        calls,
+        TARGETS,
+        disable=[f"gemini/{KNOWN}"],
+    ) as stage:
+        yield stage
+
+
+def run(stage: Stage, model: str, folder: Path, key: str | None = None) -> Ran:
+    """One prompt, without anybody who could be asked."""
+    settings = folder / "home" / ".gemini"
+    settings.mkdir(parents=True)
+    chosen = {"security": {"auth": {"selectedType": "gemini-api-key"}}}
+    (settings / "settings.json").write_text(json.dumps(chosen))
+    environ = {
+        "GEMINI_API_KEY": key or stage.gateway.key,
+        "GOOGLE_GEMINI_BASE_URL": stage.gateway.url,
+    }
+    command = [str(stage.commands / "gemini"), "--skip-trust", "--approval-mode", "yolo"]
+    command += ["-m", model, "-o", "json", "-p", "say hello"]
+    return run_agent(command, folder, environ)
+
+
+def check(ran: Ran, watch: Watch) -> None:
+    """The tool ran once, the model got its result, and its last words were shown."""
+    assert ran.code == 0, ran.output + ran.errors
+    assert ran.wrote == f"{SAID}\n"
+    told: dict[str, Any] = json.loads(ran.output)
+    assert told["response"] == LAST_WORDS
+    assert told["stats"]["tools"]["totalSuccess"] == told["stats"]["tools"]["totalCalls"] == 1
+    bodies = watch.bodies()
+    assert SAID in "".join(tool_results(bodies[-1]))
+    assert not any(tool_results(body) for body in bodies[:-1])
+    counts = [model["tokens"] for model in told["stats"]["models"].values()]
+    answered = [row for row in watch.attempts() if row["state"] == "settled"]
+    for name, column in (("prompt", "input_tokens"), ("candidates", "output_tokens")):
+        assert sum(tokens[name] for tokens in counts) == sum(row[column] for row in answered) > 0
+    assert sum(row["cost_nanousd"] > 0 for row in answered) in (0, 2)
+
+
+@pytest.mark.parametrize("model", list(LOST))
+def test_a_task_with_a_tool_call(stage: Stage, model: str, tmp_path: Path) -> None:
+    """It asks, runs the command that the model wants, sends the result back and ends well; both calls are booked,
+    and what could not travel is listed, no more and no less."""
+    watch = stage.watch()
+    check(run(stage, model, tmp_path), watch)
+    rows = watch.requests()
+    assert [(row["format"], row["state"]) for row in rows] == [("gemini", "answered")] * 2
+    for row in (*rows, *watch.attempts()):
+        assert {name for name in row["dropped"].split(",") if name} == LOST[model]
+
+
+def test_thinking_is_asked_for_in_the_targets_words(stage: Stage, tmp_path: Path) -> None:
+    """The budget that the command names becomes an effort."""
+    watch = stage.watch()
+    run(stage, KNOWN, tmp_path)
+    for body in watch.bodies():
+        assert body["thinking"] == {"type": "adaptive", "display": "summarized"}
+        assert body["output_config"] == {"effort": "medium"}
+
+
+@pytest.mark.parametrize("model", ["own/gemini", "own/claude"])
+@pytest.mark.parametrize("fault", ["error-mid:0", "malformed:1", "reset-mid:0"])
+def test_it_gets_over_a_fault(stage: Stage, fault: str, model: str, tmp_path: Path) -> None:
+    """It asks again, after some seconds, and finishes."""
+    watch = stage.watch()
+    stage.fail(fault)
+    check(run(stage, model, tmp_path), watch)
+    assert watch.requests()[-1]["state"] == "answered"
