@@ -17,6 +17,9 @@ _CR = b"\r"[0]
 _BORDER = re.compile(rb"(?:\r\n|\n|\r(?=[^\n]))(?:\r\n|\n|\r(?=[^\n]))")
 """An empty line in any of the three line ends; a CR at the very end waits for its LF."""
 _BORDER_BYTES_MAX = 4
+STRAY_BYTES_MAX = 16 * 1024
+_OTHER_FIELDS = frozenset({b"", b"id", b"retry"})
+"""Fields that say nothing here; the first is a comment."""
 _ENDED = re.compile(rb"(?:\r\n|\n|\r)(?:\r\n|\n|\r)\Z")
 
 
@@ -32,6 +35,7 @@ class SseReader:
 
     __slots__ = (
         "_buffer", "_data", "_event_bytes_max", "_is_between", "_is_first", "_name", "_size", "_skip_lf",
+        "_stray",
     )  # fmt: skip
 
     def __init__(self, event_bytes_max: int) -> None:
@@ -43,7 +47,16 @@ class SseReader:
         self._skip_lf = False
         self._is_between = False
         """Nothing is kept of what came: the next byte begins an event."""
+        self._stray = b""
         self._event_bytes_max = event_bytes_max
+
+    @property
+    def stray(self) -> bytes:
+        """What came beside events: lines that are no field, the last one maybe in part. The standard ignores them;
+        some hosts say there what went wrong. At most :data:`STRAY_BYTES_MAX` and a line."""
+        if not self._stray and self._buffer[:1] != b"{":
+            return b""
+        return self._stray + self._buffer
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
         """The events that ``chunk`` completes. Raises ``WireError`` for one that is too long."""
@@ -90,6 +103,8 @@ class SseReader:
             self._size += len(value) + 1
         elif name == b"event":
             self._name = value.decode("utf-8", "replace")
+        elif name not in _OTHER_FIELDS and len(self._stray) < STRAY_BYTES_MAX:
+            self._stray += line + b"\n"
 
 
 def _read_one(chunk: bytes) -> SseEvent | None:

@@ -337,7 +337,7 @@ def test_a_cut_stream_ends_in_the_formats_error(scene: Scene) -> None:
     assert "message_stop" not in said
     assert 'stop_reason":"' not in said
     streamed = generate(scene.gateway, {}, verb="streamGenerateContent?alt=sse").text
-    last = json.loads(streamed.strip().splitlines()[-1][6:])
+    last = json.loads(streamed.strip().splitlines()[-1])
     assert last["error"]["status"] == "UNAVAILABLE"
     assert "finishReason" not in streamed
 

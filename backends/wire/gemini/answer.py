@@ -174,6 +174,7 @@ class EventParser:
         try:
             for event in self._sse.feed(chunk):
                 self._read(_CHUNK.decode(event.data), events)
+            self._read_stray()
         except WireError as error:
             self.failure = error.failure
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -216,6 +217,19 @@ class EventParser:
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise WireError(_broken(f"the provider sent a broken answer: {error}")) from error
         return events + self.finish()
+
+    def _read_stray(self) -> None:
+        """Google ends a stream that broke with JSON on lines of its own, as its SDKs have it (google-genai 3.4.0,
+        ``_iter_response_stream``). Raises ``WireError`` if that is what came."""
+        stray = self._sse.stray
+        if not stray.startswith(b"{") or not stray.rstrip().endswith(b"}"):
+            return
+        try:
+            error = _CHUNK.decode(stray).error
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            return  # Not whole yet, or something else.
+        if error is not None:
+            self._read(_Chunk(error=error), [])
 
     def _is_complete(self) -> bool:
         if not self._finishes:

@@ -52,4 +52,4 @@ class ArrayRenderer:
 
     def fail(self, failure: Failure) -> bytes:
         """See :class:`backends.wire.codec.EventRenderer`."""
-        return self._framing.add(self._renderer.fail(failure)) + self._framing.close()
+        return self._framing.fail(failure)

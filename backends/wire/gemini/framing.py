@@ -1,6 +1,8 @@
 """A stream as one JSON array, as Google sends it to whoever does not ask for server-sent events."""
 
+from backends.wire.failure import Failure
 from backends.wire.gemini.answer import EVENT_BYTES_MAX
+from backends.wire.gemini.refusals import render_stream_error
 from backends.wire.sse import SseReader
 
 
@@ -15,12 +17,17 @@ class ArrayFraming:
         """``events`` as elements."""
         if not events:
             return b""
-        pieces: list[bytes] = []
-        for event in self._reader.feed(events):
-            pieces += (b"[" if self._is_first else b",\r\n", event.data, b"\n")
-            self._is_first = False
-        return b"".join(pieces)
+        return b"".join([self._element(event.data) for event in self._reader.feed(events)])
+
+    def fail(self, failure: Failure) -> bytes:
+        """The error as the last element, and the end."""
+        return self._element(render_stream_error(failure).rstrip()) + self.close()
 
     def close(self) -> bytes:
         """The end of the array; nothing comes after it."""
         return b"[]" if self._is_first else b"]"
+
+    def _element(self, json: bytes) -> bytes:
+        begin = b"[" if self._is_first else b",\r\n"
+        self._is_first = False
+        return b"%b%b\n" % (begin, json)

@@ -9,6 +9,7 @@ import msgspec
 from backends.wire.failure import Failure
 from backends.wire.gemini.answer import EVENT_BYTES_MAX, EventParser
 from backends.wire.gemini.framing import ArrayFraming
+from backends.wire.gemini.refusals import render_stream_error
 from backends.wire.outcome import Answer, Outcome, StreamRelay
 from backends.wire.prompt import Prompt
 from backends.wire.relay import PassRelay, read_event
@@ -56,8 +57,13 @@ class ArrayRelay:
     def _frame(self, events: bytes) -> bytes:
         if self._is_closed:
             return b""
+        failure = self.outcome.failure
+        if failure is not None:
+            self._is_closed = True
+            whole = events.removesuffix(render_stream_error(failure))
+            return self._framing.add(whole) + self._framing.fail(failure)
         out = self._framing.add(events)
-        if self.outcome.is_complete or self.outcome.failure is not None:
+        if self.outcome.is_complete:
             self._is_closed = True
             out += self._framing.close()
         return out

@@ -40,6 +40,16 @@ def render_failure(failure: Failure, request_id: str) -> tuple[int, bytes]:
     return status, orjson.dumps({"error": error})
 
 
+def render_stream_error(failure: Failure) -> bytes:
+    """The end of a stream of server-sent events that broke: JSON on a line of its own, without ``data:``.
+
+    So Google's SDKs expect it (google-genai for Python 3.4.0 reads lines without a prefix as an error's; the one
+    for JavaScript 1.30.0 looks for an error in such JSON only, and overlooks one in an event: Gemini CLI then takes
+    half an answer for a whole one).
+    """
+    return orjson.dumps({"error": describe_failure(failure)}) + b"\r\n\r\n"
+
+
 def describe_failure(failure: Failure, request_id: str = "") -> dict[str, object]:
     """The error object."""
     return _describe(failure, request_id)[1]

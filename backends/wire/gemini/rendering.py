@@ -24,7 +24,7 @@ from backends.wire.events import (
 )
 from backends.wire.failure import Failure, WireError
 from backends.wire.gemini.answer import FINISH_REASONS
-from backends.wire.gemini.refusals import describe_failure
+from backends.wire.gemini.refusals import render_stream_error
 from backends.wire.gemini.signed import ISSUER, wrap_signature
 from backends.wire.rendering import is_json_object
 from backends.wire.signatures import SELF_CONTAINED
@@ -221,7 +221,7 @@ class GeminiRenderer:
 
     def fail(self, failure: Failure) -> bytes:
         """See :class:`backends.wire.codec.EventRenderer`."""
-        return b"data: " + orjson.dumps({"error": describe_failure(failure)}) + b"\r\n\r\n"
+        return render_stream_error(failure)
 
     def _make_text_end(self, choice: int) -> bytes:
         end = b'}],"role":"model"},"index":%d}]' % choice + self._tail

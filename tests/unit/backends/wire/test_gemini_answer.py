@@ -203,6 +203,23 @@ def test_error_chunk_ends_the_stream() -> None:
         parser.finish()
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("step", [1, 7, 1000])
+def test_an_error_beside_the_events_ends_the_stream(indent: int | None, step: int) -> None:
+    """Google says it on lines of their own, wherever they are cut; other lines beside events say nothing."""
+    error = {"error": {"code": 503, "message": "busy", "status": "UNAVAILABLE"}}
+    said = sse(CHUNKS[1]) + b'nothing\r\n{"a": 1}\r\n\r\n'
+    quiet = EventParser()
+    quiet.feed(said)
+    assert quiet.failure is None
+    raw = sse(CHUNKS[1]) + json.dumps(error, indent=indent).encode()
+    parser = EventParser()
+    events = [one for at in range(0, len(raw), step) for one in parser.feed(raw[at : at + step])]
+    assert events == EventParser().feed(sse(CHUNKS[1]))
+    assert parser.failure is not None
+    assert (parser.failure.kind, parser.failure.may_have_spent) == ("overloaded", True)
+
+
 @pytest.mark.parametrize(
     "body", [b"", b"{}", b"[]", b"<html>", b'{"candidates":[{}]}', b'{"candidates":1}']
 )

@@ -403,7 +403,7 @@ def test_broken_answers_are_failures(events: list[Event]) -> None:
 @pytest.mark.parametrize("has_begun", [False, True])
 @pytest.mark.parametrize("is_array", [False, True])
 def test_failed_streams_end_in_an_error(has_begun: bool, is_array: bool) -> None:
-    """An event, or the last element of an array that is closed."""
+    """JSON on a line of its own, or the last element of an array that is closed."""
     asked = Asked("m", is_stream=True, is_array=is_array)
     renderer = CLIENTS["gemini"].open_renderer(parse({}, asked))
     out = renderer.render(TextDelta("a")) if has_begun else b""
@@ -411,8 +411,9 @@ def test_failed_streams_end_in_an_error(has_begun: bool, is_array: bool) -> None
     chunks = (
         json.loads(out)
         if is_array
-        else [json.loads(one[6:]) for one in out.split(b"\r\n\r\n") if one]
+        else [json.loads(one.removeprefix(b"data: ")) for one in out.split(b"\r\n\r\n") if one]
     )
+    assert is_array or out.split(b"\r\n\r\n")[-2].startswith(b'{"error":')
     assert len(chunks) == 1 + has_begun
     assert chunks[-1]["error"]["code"] == 502
 
@@ -522,6 +523,19 @@ def test_cut_stream_that_passes_ends_in_an_error(is_array: bool) -> None:
     assert out.startswith(b"[" if is_array else chunk)
     if is_array:
         assert len(json.loads(out)) == 2
+
+
+def test_googles_own_error_does_not_pass() -> None:
+    """It stands on lines of its own, behind the events; the client gets ours."""
+    relay = open_pass_relay(parse({}, ASKED))
+    chunk = b'data: {"candidates":[{"content":{"parts":[{"text":"a"}]}}]}\r\n\r\n'
+    busy = {"error": {"code": 503, "message": "tell nobody", "status": "UNAVAILABLE"}}
+    out = relay.feed(chunk + json.dumps(busy, indent=2).encode()) + relay.finish()
+    assert relay.outcome.failure is not None
+    assert relay.outcome.failure.kind == "overloaded"
+    assert out.startswith(chunk)
+    assert json.loads(out.removeprefix(chunk))["error"]["details"][0]["reason"] == "OVERLOADED"
+    assert b"tell nobody" not in out
 
 
 @pytest.mark.parametrize(
