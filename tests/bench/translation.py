@@ -7,6 +7,7 @@ are repeated, so that what else the machine does falls on every pair.
 import dataclasses
 import json
 import os
+import statistics
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.bench.load import SENTENCE, STAMP, Scenario
-from tests.bench.measuring import STUB_PORT, Question, median, run_scenario, running_side
+from tests.bench.measuring import STUB_PORT, Question, run_scenario, running_side
 from tests.bench.report import Measured
 from tests.bench.sides import Prepared, Unavailable, prepare_litellm, prepare_moegate
 
@@ -107,27 +108,32 @@ PEER_PAIRS = (
 """What LiteLLM is asked for."""
 
 
+Round = Mapping[Pair, Measured]
+
+
 @dataclass(slots=True)
 class Translation:
-    """What was measured: by pair, events back to back and 10 ms apart. ``errors``: sides without figures."""
+    """What was measured, round by round: events back to back, 10 ms apart, and LiteLLM's back to back.
 
-    together: dict[Pair, Measured] = field(default_factory=dict[Pair, Measured])
-    paced: dict[Pair, Measured] = field(default_factory=dict[Pair, Measured])
-    peer: dict[Pair, Measured] = field(default_factory=dict[Pair, Measured])
+    ``errors``: sides without figures, and why.
+    """
+
+    together: list[Round] = field(default_factory=list[Round])
+    paced: list[Round] = field(default_factory=list[Round])
+    peer: list[Round] = field(default_factory=list[Round])
     errors: list[str] = field(default_factory=list[str])
     load_average: float = 0.0
 
     def to_json(self) -> Mapping[str, object]:
-        """Every figure, by ``TARGET to CLIENT``."""
+        """Every figure of every round, by ``TARGET to CLIENT``."""
+        taken = {"together": self.together, "paced": self.paced, "litellm": self.peer}
         return {
-            name: {
-                f"{pair.target} to {pair.client}": dataclasses.asdict(one)
-                for pair, one in figures.items()
-            }
-            for name, figures in (
-                ("together", self.together), ("paced", self.paced), ("litellm", self.peer),
-            )
-        }  # fmt: skip
+            name: [
+                {f"{pair.target} to {pair.client}": dataclasses.asdict(one[pair]) for pair in one}
+                for one in rounds
+            ]
+            for name, rounds in taken.items()
+        }
 
 
 def measure_translation(home: Path, reps: int, *, quick: bool) -> Translation:
@@ -165,12 +171,12 @@ def _measure_ours(
     home: Path, prepared: Prepared, found: Translation, reps: int, *, quick: bool
 ) -> None:
     first = _ask(home, PORT, prepared, PAIRS[0])
-    seconds = 1.0 if quick else 2.0
+    seconds = 1.0 if quick else 1.5
     with running_side(home, NAME, prepared, first) as (roots, _start_s):
-        _run(home, PORT, prepared, PAIRS, roots, 1.0, 0.0)
-        together = [_run(home, PORT, prepared, PAIRS, roots, seconds, 0.0) for _ in range(reps)]
-        paced = [_run(home, PORT, prepared, PAIRS, roots, seconds, RATE) for _ in range(reps)]
-    found.together, found.paced = _medians(together), _medians(paced)
+        _run(home, PORT, prepared, PAIRS, roots, 0.5, 0.0)
+        for _ in range(reps):
+            found.together.append(_run(home, PORT, prepared, PAIRS, roots, seconds, 0.0))
+            found.paced.append(_run(home, PORT, prepared, PAIRS, roots, seconds, RATE))
 
 
 def _measure_peer(
@@ -179,16 +185,14 @@ def _measure_peer(
     first = _ask(home, PEER_PORT, prepared, PEER_PAIRS[0])
     seconds = 1.0 if quick else 3.0
     with running_side(home, f"{NAME}-litellm", prepared, first) as (roots, _start_s):
-        rounds = [
-            _run(home, PEER_PORT, prepared, PEER_PAIRS, roots, seconds, 0.0) for _ in range(reps)
-        ]
-    found.peer = _medians(rounds)
+        for _ in range(reps):
+            found.peer.append(_run(home, PEER_PORT, prepared, PEER_PAIRS, roots, seconds, 0.0))
 
 
 def _run(
     home: Path, port: int, prepared: Prepared, pairs: Sequence[Pair], roots: list[int],
     seconds: float, rate: float,
-) -> dict[Pair, Measured]:  # fmt: skip
+) -> Round:  # fmt: skip
     """One round over ``pairs``. ``rate`` 0: sixteen streams at a time, their events back to back."""
     taken: dict[Pair, Measured] = {}
     for pair in pairs:
@@ -216,10 +220,6 @@ def _ask(home: Path, port: int, prepared: Prepared, pair: Pair) -> Question:
     return Question(port, client.path.format(model=model), body, prepared.headers)
 
 
-def _medians(rounds: Sequence[Mapping[Pair, Measured]]) -> dict[Pair, Measured]:
-    return {pair: median([one[pair] for one in rounds]) for pair in rounds[0]}
-
-
 def render_translation(found: Translation) -> str:
     """CPU of each pair, how many times that of passing on, and LiteLLM's beside it."""
     lines = [
@@ -231,34 +231,36 @@ def render_translation(found: Translation) -> str:
         ),
         "|---|---|---:|---:|---:|---:|---:|---:|",
     ]
-    for pair in found.together:
+    for pair in PAIRS:
+        ours, theirs = _cpu(found.together, pair), _cpu(found.peer, pair)
         cells = [
-            *_cells(pair, found.together),
-            *_cells(pair, found.paced),
-            *_peer_cells(pair, found),
-        ]
+            _show(ours, 3), _show(_times_passing(found.together, pair), 2),
+            _show(_cpu(found.paced, pair), 2), _show(_times_passing(found.paced, pair), 2),
+            _show(theirs, 1), _show(theirs / ours if theirs and ours else None, 0),
+        ]  # fmt: skip
         client = f"{pair.client} (passed on)" if pair.passes else pair.client
         lines.append(f"| {pair.target} | {client} | {' | '.join(cells)} |")
+    bad = sum(one.bad for taken in (found.together, found.paced, found.peer)
+              for made in taken for one in made.values())  # fmt: skip
     lines += ["", *(f"- {error}" for error in found.errors)]
-    lines.append(
-        f"One-minute load average at most {found.load_average:.1f}, the bench's own included."
-    )
+    lines += [
+        f"Medians of {len(found.together)} rounds; of the ratios too, each within its round. "
+        f"Bad answers: {bad}.",
+        f"One-minute load average at most {found.load_average:.1f}, the bench's own included.",
+    ]
     return "\n".join(lines)
 
 
-def _cells(pair: Pair, figures: Mapping[Pair, Measured]) -> tuple[str, str]:
-    one, passed = figures.get(pair), figures.get(Pair(pair.target, pair.target))
-    if one is None:
-        return "–", "–"
-    cost = f"{one.cpu_ms:.3f}" + (" (errors)" if one.bad else "")
-    if pair.passes or passed is None or not passed.cpu_ms:
-        return cost, "–" if passed is None else "1"
-    return cost, f"{one.cpu_ms / passed.cpu_ms:.2f}"
+def _cpu(rounds: Sequence[Round], pair: Pair) -> float | None:
+    """Milliseconds a stream; None if it was not measured."""
+    return statistics.median([one[pair].cpu_ms for one in rounds if pair in one] or [0.0]) or None
 
 
-def _peer_cells(pair: Pair, found: Translation) -> tuple[str, str]:
-    theirs, ours = found.peer.get(pair), found.together[pair]
-    if theirs is None or not ours.cpu_ms:
-        return "–", "–"
-    cost = f"{theirs.cpu_ms:.1f}" + (" (errors)" if theirs.bad else "")
-    return cost, f"{theirs.cpu_ms / ours.cpu_ms:.0f}"
+def _times_passing(rounds: Sequence[Round], pair: Pair) -> float | None:
+    passed = Pair(pair.target, pair.target)
+    ratios = [one[pair].cpu_ms / one[passed].cpu_ms for one in rounds if one[passed].cpu_ms]
+    return statistics.median(ratios) if ratios else None
+
+
+def _show(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
