@@ -25,8 +25,10 @@ from backends.wire.relay import TranslatingRelay, fold_answer
 
 NOT_TAKEN: Mapping[str, frozenset[str]] = {
     "openai": frozenset({"top_k"}),
-    "mistral": frozenset({"user", "metadata", "store", "logit_bias", "top_k"}),
-    "groq": frozenset({"logit_bias", "top_k", "store", "metadata"}),
+    "mistral": frozenset(
+        {"user", "metadata", "store", "logit_bias", "top_k", "logprobs", "top_logprobs"}
+    ),
+    "groq": frozenset({"logit_bias", "top_k", "store", "metadata", "logprobs", "top_logprobs"}),
 }
 """Members that a host answers with an error; they are left out and listed."""
 
@@ -139,6 +141,10 @@ def is_sent(prompt: Prompt, name: str) -> bool:
     """Whether the client said ``name`` at all."""
     if name == "top_k":
         return prompt.sampling.top_k is not None
+    if name == "logprobs":
+        return prompt.logprobs is not None
+    if name == "top_logprobs" and prompt.logprobs:
+        return True
     return prompt.unknown.get(name, b"null") != b"null"
 
 

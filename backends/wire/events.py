@@ -49,6 +49,23 @@ class RefusalDelta(msgspec.Struct, tag="refusal"):
     choice: int = 0
 
 
+class TokenLogprob(msgspec.Struct):
+    """A token of the answer and its log probability, as OpenAI names them; ``top_logprobs`` are the most likely
+    tokens in its place. ``bytes`` is None where the provider does not say them."""
+
+    token: str
+    logprob: float
+    bytes: list[int] | None = None
+    top_logprobs: "list[TokenLogprob]" = []
+
+
+class LogprobsDelta(msgspec.Struct, tag="logprobs"):
+    """The log probabilities of the tokens of text that came just before."""
+
+    tokens: list[TokenLogprob]
+    choice: int = 0
+
+
 class CallStart(msgspec.Struct, tag="call_start"):
     """A tool call begins; ``index`` counts the calls of one choice from 0."""
 
@@ -83,4 +100,14 @@ class End(msgspec.Struct, tag="end"):
     usage: Usage | None
 
 
-Event = Start | TextDelta | ReasoningDelta | RefusalDelta | CallStart | CallDelta | Finish | End
+Event = (
+    Start
+    | TextDelta
+    | ReasoningDelta
+    | RefusalDelta
+    | LogprobsDelta
+    | CallStart
+    | CallDelta
+    | Finish
+    | End
+)

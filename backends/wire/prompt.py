@@ -213,6 +213,7 @@ class Prompt(msgspec.Struct, frozen=True):
     ``raw`` are the client's own bytes. ``unknown`` holds members the codec does not model, as JSON
     text by path, in the format's own names: they pass through where formats match and are scanned like text.
     ``output_tokens_max`` is the cap that the client asked for, ``choices`` is OpenAI's ``n``.
+    ``logprobs``: the log probabilities of the answer's tokens are wanted, and of so many others beside each.
     ``wants_usage``: the client asked for usage in the stream. ``reasoning_effort`` ``none`` turns thinking
     off; ``reasoning_tokens_max`` is a budget for it in tokens; ``shows_reasoning``: the client wants (or does
     not want) to see it. ``kept`` is OpenAI's Responses' alone. ``embedding``: no answer is wanted but the messages'
@@ -236,6 +237,7 @@ class Prompt(msgspec.Struct, frozen=True):
     provider_tools: tuple[ProviderTool, ...] = ()
     hints: Hints = Hints()
     choices: int = 1
+    logprobs: int | None = None
     is_stream: bool = False
     wants_usage: bool = False
     asked: Asked = Asked()

@@ -13,6 +13,7 @@ from backends.wire.events import (
     End,
     Event,
     Finish,
+    LogprobsDelta,
     ReasoningDelta,
     RefusalDelta,
     Start,
@@ -192,6 +193,8 @@ def read_event(outcome: Outcome, event: Event) -> None:
             outcome.finish_reason, outcome.raw_finish_reason = reason, raw
         case End(usage):
             outcome.usage = usage
+        case LogprobsDelta():
+            pass  # Of text that was counted.
 
 
 def _count_bytes(text: str) -> int:

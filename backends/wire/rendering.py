@@ -23,7 +23,6 @@ _OPENAI_MEMBERS = frozenset(
     {
         "audio",
         "logit_bias",
-        "logprobs",
         "metadata",
         "modalities",
         "moderation",
@@ -44,7 +43,6 @@ _OPENAI_MEMBERS = frozenset(
 
 _WITHOUT_EFFECT: dict[str, frozenset[bytes]] = {
     "logit_bias": frozenset({b"{}"}),
-    "logprobs": frozenset({b"false"}),
     "metadata": frozenset({b"{}"}),
     "modalities": frozenset({b'["text"]'}),
     "service_tier": frozenset({b'"auto"', b'"default"'}),
@@ -67,6 +65,7 @@ class Rendered(msgspec.Struct, frozen=True):
 WORDS: Mapping[WireFormat, Mapping[str, str]] = {
     "openai-chat": {},
     "openai-responses": {
+        "logprobs": "include",
         "max_tokens": "max_output_tokens",
         "messages[].content.image_url.detail": "input[].content[].detail",
         "messages[].content[].image_url.detail": "input[].content[].detail",
@@ -90,6 +89,7 @@ WORDS: Mapping[WireFormat, Mapping[str, str]] = {
     "gemini": {
         "audio": "generationConfig.speechConfig",
         "frequency_penalty": "generationConfig.frequencyPenalty",
+        "logprobs": "generationConfig.responseLogprobs",
         "max_tokens": "generationConfig.maxOutputTokens",
         "messages[].content.image_url.detail": "contents[].parts[].mediaResolution",
         "messages[].content[].image_url.detail": "contents[].parts[].mediaResolution",
@@ -108,6 +108,7 @@ WORDS: Mapping[WireFormat, Mapping[str, str]] = {
         "tool_choice": "toolConfig.functionCallingConfig",
         "tools[].function.strict": "toolConfig.functionCallingConfig.mode",
         "top_k": "generationConfig.topK",
+        "top_logprobs": "generationConfig.logprobs",
         "top_p": "generationConfig.topP",
     },
     "openai-completions": {},
@@ -140,6 +141,13 @@ class Losses:
     def add(self, name: str) -> None:
         """Note one loss by its OpenAI member name; it is listed in the client's words."""
         self._names[self._words.get(name, name)] = None
+
+    def add_logprobs(self, wanted: int | None) -> None:
+        """Note that log probabilities are not given, if they are ``wanted``, with so many alternatives."""
+        if wanted is not None:
+            self.add("logprobs")
+            if wanted:
+                self.add("top_logprobs")
 
     def add_unknown(self, unknown: dict[str, bytes], carried: frozenset[str]) -> None:
         """Note every unmodelled member except those ``carried`` and those without effect."""

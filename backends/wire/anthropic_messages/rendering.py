@@ -19,6 +19,7 @@ from backends.wire.events import (
     Event,
     Finish,
     FinishReason,
+    LogprobsDelta,
     ReasoningDelta,
     RefusalDelta,
     Start,
@@ -97,6 +98,9 @@ class MessagesRenderer:
             case Finish():
                 self._finish = event
                 return self._close()
+            case LogprobsDelta():
+                self.dropped["logprobs"] = None
+                return b""
             case End(usage):
                 return self._end(usage)
             case _:
@@ -300,7 +304,10 @@ class _Content:
         """The type of the last block, if it may still grow."""
         self._calls: dict[int, tuple[Json, list[str]]] = {}
 
-    def add(self, event: TextDelta | RefusalDelta | ReasoningDelta | CallStart | CallDelta) -> None:
+    def add(
+        self,
+        event: TextDelta | RefusalDelta | ReasoningDelta | LogprobsDelta | CallStart | CallDelta,
+    ) -> None:
         """Take one event."""
         match event:
             case TextDelta(text) | RefusalDelta(text):
@@ -320,6 +327,8 @@ class _Content:
                 self._calls[event.index] = (block, [])
             case CallDelta(index, arguments):
                 self._calls[index][1].append(arguments)
+            case LogprobsDelta():
+                self.dropped["logprobs"] = None
             case _:
                 assert_never(event)
 

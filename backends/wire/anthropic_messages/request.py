@@ -75,6 +75,7 @@ def render_request(
     if find_effort(prompt) is not None:
         add_thinking(prompt, traits, max_tokens, body, losses)
     add_sampling(prompt.sampling, traits, body, losses)
+    losses.add_logprobs(prompt.logprobs)
     if prompt.unknown or prompt.provider_tools or prompt.hints != Hints():
         _add_hints(prompt, body, losses)
     return Rendered(_ENCODER.encode(body), losses.names())

@@ -16,12 +16,14 @@ from backends.wire.events import (
     Event,
     Finish,
     FinishReason,
+    LogprobsDelta,
     ReasoningDelta,
     Start,
     TextDelta,
 )
 from backends.wire.failure import Failure, WireError
 from backends.wire.gemini.errors import ErrorStatus, describe_error
+from backends.wire.gemini.logprobs import read_result
 from backends.wire.gemini.signed import ISSUER
 from backends.wire.sse import SseReader
 from backends.wire.usage import Usage
@@ -81,6 +83,7 @@ class _Candidate(msgspec.Struct, rename="camel"):
     content: _Content | None = None
     finish_reason: str | int | None = None
     index: int = 0
+    logprobs_result: msgspec.Raw = _ABSENT
     grounding_metadata: msgspec.Raw = _ABSENT
     citation_metadata: msgspec.Raw = _ABSENT
 
@@ -277,6 +280,11 @@ class EventParser:
         if candidate.content is not None:
             for part in candidate.content.parts:
                 self._read_part(part, choice, events)
+        logprobs = candidate.logprobs_result
+        if logprobs is not _ABSENT and bytes(logprobs) not in _NOTHING:
+            tokens = read_result(logprobs, self.dropped)
+            if tokens:
+                events.append(LogprobsDelta(tokens, choice))
 
     def _read_part(self, part: _Part, choice: int, events: list[Event]) -> None:
         signature = part.thought_signature

@@ -15,7 +15,8 @@ class ModelTraits(msgspec.Struct, frozen=True):
 
     ``thinking``: ``budget`` is ``thinkingBudget`` in tokens, ``level`` is ``thinkingLevel``.
     ``budget_min`` is the least budget (0 turns thinking off); ``levels`` are rising.
-    ``needs_call_signature``: a call sent back without its signature is refused.
+    ``needs_call_signature``: a call sent back without its signature is refused. ``has_logprobs``: newer ones answer
+    400 to the wish (googleapis/python-genai issue 1921, GoogleCloudPlatform/generative-ai issue 2947).
     """
 
     thinking: Literal["none", "budget", "level"] = "level"
@@ -26,6 +27,7 @@ class ModelTraits(msgspec.Struct, frozen=True):
     has_schema_beside_tools: bool = True
     has_media_results: bool = True
     has_validated_calls: bool = True
+    has_logprobs: bool = False
 
 
 _GEMINI_2_0 = ModelTraits(
@@ -35,9 +37,14 @@ _GEMINI_2_0 = ModelTraits(
     has_schema_beside_tools=False,
     has_media_results=False,
     has_validated_calls=False,
+    has_logprobs=True,
 )
 _GEMINI_2_5 = msgspec.structs.replace(
-    _GEMINI_2_0, thinking="budget", has_penalties=False, has_validated_calls=True
+    _GEMINI_2_0,
+    thinking="budget",
+    has_penalties=False,
+    has_validated_calls=True,
+    has_logprobs=False,
 )
 _NEWEST = ModelTraits()
 _WITH_MINIMAL = ModelTraits(levels=("minimal", "low", "medium", "high"))

@@ -11,6 +11,7 @@ from typing import get_args
 import msgspec
 
 from backends.wire.failure import invalid_request
+from backends.wire.gemini.logprobs import ALTERNATIVES_MAX
 from backends.wire.gemini.members import Members, check_object, missing
 from backends.wire.gemini.schema import to_json_schema, with_lower_types
 from backends.wire.gemini.turns import CONTENTS_MAX, Turns
@@ -74,6 +75,7 @@ def parse_request(raw: bytes, asked: Asked) -> Prompt:
         output_schema=_read_output(config, unknown),
         provider_tools=tuple(provider_tools),
         choices=_read_choices(config),
+        logprobs=_read_logprobs(config, unknown),
         is_stream=asked.is_stream,
         wants_usage=asked.is_stream,
         asked=asked,
@@ -220,6 +222,16 @@ def _read_choices(config: Members) -> int:
     return choices or 1
 
 
+def _read_logprobs(config: Members, unknown: dict[str, bytes]) -> int | None:
+    is_wanted = config.flag("responseLogprobs")
+    beside = config.whole("logprobs") or 0
+    path = config.path_of("logprobs")
+    check_range(path, beside, 0, ALTERNATIVES_MAX)
+    if not is_wanted and beside:  # Nothing stands beside what was not asked for.
+        unknown[path] = b"%d" % beside
+    return beside if is_wanted else None
+
+
 def _read_output(config: Members, unknown: dict[str, bytes]) -> OutputSchema | None:
     kind = config.text("responseMimeType") or "text/plain"
     older = config.take("responseSchema")
@@ -270,7 +282,6 @@ def _with_thinking(prompt: Prompt, config: Members) -> Prompt:
 _WITHOUT_EFFECT: dict[str, frozenset[bytes]] = {
     "responseModalities": frozenset({b'["TEXT"]', b'["Text"]', b'["text"]'}),
     "mediaResolution": frozenset({b'"MEDIA_RESOLUTION_UNSPECIFIED"'}),
-    "logprobs": frozenset({b"0"}),
 }
 
 

@@ -17,13 +17,16 @@ from backends.wire.events import (
     Event,
     Finish,
     FinishReason,
+    LogprobsDelta,
     ReasoningDelta,
     RefusalDelta,
     Start,
     TextDelta,
+    TokenLogprob,
 )
 from backends.wire.failure import Failure, WireError
 from backends.wire.gemini.answer import FINISH_REASONS
+from backends.wire.gemini.logprobs import render_result
 from backends.wire.gemini.refusals import render_stream_error
 from backends.wire.gemini.signed import ISSUER, wrap_signature
 from backends.wire.rendering import is_json_object
@@ -213,10 +216,16 @@ class GeminiRenderer:
             return b""
         if isinstance(event, End):
             return self._end(event.usage)
-        parts = self._maker.take(event)
+        beside: Json = {}
+        if isinstance(event, LogprobsDelta):
+            parts: list[Json] = [{"text": ""}]
+            beside = {"logprobsResult": render_result(event.tokens)}
+        else:
+            parts = self._maker.take(event)
         if not parts:
             return b""
-        candidate = {"content": {"parts": parts, "role": "model"}, "index": event.choice}
+        content = {"parts": parts, "role": "model"}
+        candidate = {"content": content, "index": event.choice, **beside}
         return b'data: {"candidates":[' + orjson.dumps(candidate) + b"]" + self._tail
 
     def fail(self, failure: Failure) -> bytes:
@@ -248,6 +257,7 @@ def render_answer(events: list[Event], *, shows_thoughts: bool) -> tuple[bytes, 
     """
     maker = PartMaker(shows_thoughts=shows_thoughts)
     parts: dict[int, list[Json]] = {}
+    tokens: dict[int, list[TokenLogprob]] = {}
     head: Json = {"modelVersion": "", "responseId": ""}
     usage: Usage | None = None
     for event in events:
@@ -255,13 +265,15 @@ def render_answer(events: list[Event], *, shows_thoughts: bool) -> tuple[bytes, 
             head = {"modelVersion": event.response_model, "responseId": event.response_id}
         elif isinstance(event, End):
             usage = event.usage
+        elif isinstance(event, LogprobsDelta):
+            tokens.setdefault(event.choice, []).extend(event.tokens)
         else:
             parts.setdefault(event.choice, []).extend(maker.take(event))
     if not maker.choices or any(found.finish is None for found in maker.choices.values()):
         raise _broken("the provider's answer has no end")
     candidates = [
         {"content": {"parts": _merge(parts[at]), "role": "model"}, **(found.finish or {}),
-         "index": at}
+         "index": at, **({"logprobsResult": render_result(tokens[at])} if at in tokens else {})}
         for at, found in sorted(maker.choices.items())
     ]  # fmt: skip
     body: Json = {"candidates": candidates}

@@ -9,6 +9,7 @@ import msgspec
 
 from backends.wire.failure import invalid_request
 from backends.wire.gemini.content import Conversation
+from backends.wire.gemini.logprobs import ALTERNATIVES_MAX
 from backends.wire.gemini.models import ModelTraits, find_traits
 from backends.wire.prompt import Prompt, Sampling, Tool
 from backends.wire.rendering import Losses, Rendered, is_json_object
@@ -130,6 +131,7 @@ def _render_config(
     if tokens_max is not None:
         config["maxOutputTokens"] = tokens_max
     _add_sampling(prompt.sampling, traits, config, losses)
+    _add_logprobs(prompt.logprobs, traits, config, losses)
     if prompt.choices > 1:
         config["candidateCount"] = prompt.choices
     if prompt.output_schema is not None:
@@ -174,6 +176,19 @@ def _add_sampling(
             config[member] = value
         else:
             losses.add(name)
+
+
+def _add_logprobs(
+    wanted: int | None, traits: ModelTraits, config: dict[str, object], losses: Losses
+) -> None:
+    if not traits.has_logprobs:
+        losses.add_logprobs(wanted)
+    elif wanted is not None:
+        config["responseLogprobs"] = True
+        if wanted:
+            config["logprobs"] = min(wanted, ALTERNATIVES_MAX)
+        if wanted > ALTERNATIVES_MAX:
+            losses.add("top_logprobs")
 
 
 def _render_thinking(prompt: Prompt, traits: ModelTraits, losses: Losses) -> dict[str, object]:

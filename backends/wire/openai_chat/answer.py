@@ -13,6 +13,7 @@ from backends.wire.events import (
     End,
     Event,
     Finish,
+    LogprobsDelta,
     ReasoningDelta,
     RefusalDelta,
     Start,
@@ -20,6 +21,7 @@ from backends.wire.events import (
 )
 from backends.wire.failure import Failure, WireError
 from backends.wire.openai_chat.errors import ErrorBody, describe_stream_error
+from backends.wire.openai_chat.logprobs import read_choice
 from backends.wire.openai_chat.passing import EVENT_BYTES_MAX, FINISH_REASONS
 from backends.wire.openai_chat.usage import RawUsage, normalise_usage
 from backends.wire.sse import SseReader
@@ -214,18 +216,23 @@ class EventParser:
         for choice in chunk.choices:
             if choice.index >= self._choices:
                 self.dropped["choices"] = None  # Nobody asked for it.
-                continue
-            if choice.logprobs is not _ABSENT and bytes(choice.logprobs) not in _EMPTY:
-                self.dropped["logprobs"] = None
-            state = self._states.get(choice.index)
-            if state is None:
-                state = self._states[choice.index] = _State()
-            # Perplexity sends both: in a stream the message is all that came so far.
-            said = choice.message if is_whole else choice.delta
-            if said is not None:
-                self._say(choice.index, state, said, events)
-            if choice.finish_reason:
-                state.finish = choice.finish_reason
+            else:
+                self._read_choice(choice, events, is_whole=is_whole)
+
+    def _read_choice(self, choice: _Choice, events: list[Event], *, is_whole: bool) -> None:
+        state = self._states.get(choice.index)
+        if state is None:
+            state = self._states[choice.index] = _State()
+        # Perplexity sends both: in a stream the message is all that came so far.
+        said = choice.message if is_whole else choice.delta
+        if said is not None:
+            self._say(choice.index, state, said, events)
+        if choice.logprobs is not _ABSENT:
+            tokens = read_choice(choice.logprobs, self.dropped)
+            if tokens:
+                events.append(LogprobsDelta(tokens, choice.index))
+        if choice.finish_reason:
+            state.finish = choice.finish_reason
 
     def _say(self, at: int, state: _State, said: _Said, events: list[Event]) -> None:
         thought = said.reasoning_content or said.reasoning

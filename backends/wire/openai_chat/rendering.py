@@ -15,13 +15,16 @@ from backends.wire.events import (
     Event,
     Finish,
     FinishReason,
+    LogprobsDelta,
     ReasoningDelta,
     RefusalDelta,
     Start,
     TextDelta,
+    TokenLogprob,
 )
 from backends.wire.failure import Failure, WireError
 from backends.wire.openai_chat.errors import render_error_event
+from backends.wire.openai_chat.logprobs import render_choice
 from backends.wire.openai_chat.signed import DETAILS, EXTRA, Thoughts, extra_content
 from backends.wire.usage import Usage
 
@@ -78,6 +81,8 @@ class ChatRenderer:
                 return self._reasoning(event)
             case RefusalDelta(text, choice):
                 return self._delta(choice, {"refusal": text})
+            case LogprobsDelta(tokens, choice):
+                return self._delta(choice, {}, {"logprobs": render_choice(tokens)})
             case Start(response_id, response_model, created_at):
                 self._head = {
                     "id": response_id,
@@ -112,13 +117,15 @@ class ChatRenderer:
             delta[DETAILS] = [detail]
         return self._delta(event.choice, delta) if delta else b""
 
-    def _delta(self, choice: int, delta: Json) -> bytes:
+    def _delta(self, choice: int, delta: Json, beside: Json | None = None) -> bytes:
         if choice not in self._opened:
             self._opened.add(choice)
             delta = {"role": "assistant", **delta}
-        return b'%b{"index":%d,"delta":%b,"finish_reason":null}]}\n\n' % (
-            self._before_choice, choice, orjson.dumps(delta),
-        )  # fmt: skip
+        if beside is None:
+            return b'%b{"index":%d,"delta":%b,"finish_reason":null}]}\n\n' % (
+                self._before_choice, choice, orjson.dumps(delta),
+            )  # fmt: skip
+        return self._chunk([{"index": choice, "delta": delta, "finish_reason": None, **beside}])
 
     def _chunk(self, choices: list[Json]) -> bytes:
         return b"data: " + orjson.dumps({**self._head, "choices": choices}) + b"\n\n"
@@ -162,6 +169,7 @@ class _Message:
         self.thoughts = Thoughts()
         self.details: list[Json] = []
         self.refusal: list[str] = []
+        self.logprobs: list[TokenLogprob] = []
         self.calls: dict[int, tuple[CallStart, list[str]]] = {}
         self.finish: str | None = None
 
@@ -215,11 +223,15 @@ def render_answer(events: list[Event]) -> tuple[bytes, tuple[str, ...]]:
         "created": head.created_at,
         "model": head.response_model,
         "choices": [
-            {"index": at, "message": choices[at].to_json(), "logprobs": None,
-             "finish_reason": choices[at].finish}
+            {
+                "index": at,
+                "message": choices[at].to_json(),
+                "logprobs": render_choice(choices[at].logprobs) if choices[at].logprobs else None,
+                "finish_reason": choices[at].finish,
+            }
             for at in sorted(choices)
         ],
-    }  # fmt: skip
+    }
     if usage is not None:
         body["usage"] = render_usage(usage)
     return orjson.dumps(body), tuple(dropped)
@@ -227,7 +239,13 @@ def render_answer(events: list[Event]) -> tuple[bytes, tuple[str, ...]]:
 
 def _fold(
     message: _Message,
-    event: TextDelta | ReasoningDelta | RefusalDelta | CallStart | CallDelta | Finish,
+    event: TextDelta
+    | ReasoningDelta
+    | RefusalDelta
+    | LogprobsDelta
+    | CallStart
+    | CallDelta
+    | Finish,
 ) -> None:
     match event:
         case TextDelta(text):
@@ -240,6 +258,8 @@ def _fold(
                 message.details.append(detail)
             if event.text and not event.is_redacted:
                 message.reasoning.append(event.text)
+        case LogprobsDelta(tokens):
+            message.logprobs += tokens
         case CallStart():
             message.calls[event.index] = (event, [])
         case CallDelta(index, arguments):

@@ -130,6 +130,8 @@ def parse_request(raw: bytes) -> Prompt:
         raise invalid_request(f"the body cannot be read as JSON: {error}") from error
     _check(said)
     unknown = collect_unmodelled(tree, raw)
+    if said.top_logprobs and not said.logprobs:  # Nothing stands beside what was not asked for.
+        unknown["top_logprobs"] = b"%d" % said.top_logprobs
     return Prompt(
         format="openai-chat",
         raw=raw,
@@ -143,6 +145,7 @@ def parse_request(raw: bytes) -> Prompt:
         output_schema=_output_schema(said),
         reasoning_effort=said.reasoning_effort,
         choices=said.n or 1,
+        logprobs=(said.top_logprobs or 0) if said.logprobs else None,
         is_stream=bool(said.stream),
         wants_usage=bool(said.stream_options is not None and said.stream_options.include_usage),
         unknown=unknown,
@@ -165,6 +168,7 @@ def _check(said: SaidRequest) -> None:
     check_range("top_p", said.top_p, 0, 1)
     # SGLang and vLLM take -1 for every token.
     check_range("top_k", said.top_k, -1, TOKENS_MAX)
+    check_range("top_logprobs", said.top_logprobs, 0, TOKENS_MAX)
     check_range("presence_penalty", said.presence_penalty, -2, 2)
     check_range("frequency_penalty", said.frequency_penalty, -2, 2)
 

@@ -175,3 +175,5 @@ class SaidRequest(msgspec.Struct):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     top_k: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None

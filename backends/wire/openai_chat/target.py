@@ -8,6 +8,7 @@ name that the host knows. Schemas and arguments are spliced in as they came. Wha
 import msgspec
 
 from backends.wire.failure import WireError, invalid_request
+from backends.wire.openai_chat.logprobs import ALTERNATIVES_MAX
 from backends.wire.prompt import (
     Media,
     Message,
@@ -63,6 +64,7 @@ def render_request(
         losses.add("reasoning_effort")
         effort = "xhigh"
     said: Json = {"reasoning_effort": effort, "n": prompt.choices if prompt.choices > 1 else None}
+    said |= _logprobs(prompt, losses)
     said |= _sampling(prompt, losses)
     said |= {"user": prompt.hints.user, "prompt_cache_key": prompt.hints.cache_key}
     _list_cache_hints(prompt, losses)
@@ -76,6 +78,15 @@ def render_request(
     if prompt.unknown:
         losses.add_unknown(prompt.unknown, frozenset())
     return Rendered(_ENCODER.encode(body), losses.names())
+
+
+def _logprobs(prompt: Prompt, losses: Losses) -> Json:
+    wanted = prompt.logprobs
+    if wanted is None:
+        return {}
+    if wanted > ALTERNATIVES_MAX:
+        losses.add("top_logprobs")
+    return {"logprobs": True, "top_logprobs": min(wanted, ALTERNATIVES_MAX) or None}
 
 
 def _list_cache_hints(prompt: Prompt, losses: Losses) -> None:

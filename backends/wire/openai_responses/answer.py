@@ -15,6 +15,7 @@ from backends.wire.events import (
     Event,
     Finish,
     FinishReason,
+    LogprobsDelta,
     ReasoningDelta,
     RefusalDelta,
     Start,
@@ -22,6 +23,7 @@ from backends.wire.events import (
 )
 from backends.wire.failure import Failure, WireError
 from backends.wire.openai_chat.errors import ErrorBody, describe_stream_error
+from backends.wire.openai_chat.logprobs import read_part
 from backends.wire.openai_responses import answer_shapes as shapes
 from backends.wire.openai_responses.marks import ISSUER
 from backends.wire.openai_responses.usage import normalise_usage
@@ -44,18 +46,21 @@ PARAGRAPH = "\n\n"
 _CONTENT_AT = 1_000_000
 """Thinking may come summed up and in full: parts of the latter are counted from here."""
 _EMPTY = frozenset({b"", b"null", b"[]"})
+_NO_LOGPROBS = (msgspec.Raw(b"[]"), shapes.ABSENT)
 
 
 class _State:
     """An item of the output: which parts of it were given, and for a call its number."""
 
-    __slots__ = ("call", "given", "id", "is_done", "last")
+    __slots__ = ("call", "given", "id", "is_done", "last", "logged")
 
     def __init__(self) -> None:
         self.call = -1
         self.id: str | None = None
         """Its name, if it is thinking."""
         self.given: set[int] = set()
+        self.logged: set[int] = set()
+        """Parts whose log probabilities were given."""
         self.last = -1
         """The part of thinking that grew last."""
         self.is_done = False
@@ -131,6 +136,8 @@ class EventParser:
                 if delta.delta:
                     self._state(delta.output_index, events).given.add(delta.content_index)
                     events.append(TextDelta(delta.delta))
+                if delta.logprobs not in _NO_LOGPROBS:
+                    self._log(delta, events)
             case "response.function_call_arguments.delta":
                 delta = shapes.DELTA.decode(data)
                 self._add_arguments(self._state(delta.output_index, events), delta.delta, events)
@@ -242,6 +249,12 @@ class EventParser:
         state.given.add(part)
         events.append(ReasoningDelta(text, id=state.id))
 
+    def _log(self, delta: shapes.Delta, events: list[Event]) -> None:
+        tokens = read_part(delta.logprobs, self.dropped)
+        if tokens:
+            self._state(delta.output_index, events).logged.add(delta.content_index)
+            events.append(LogprobsDelta(tokens))
+
     def _refuse(self, text: str, events: list[Event]) -> None:
         if text:
             self._has_refusal = True
@@ -287,14 +300,15 @@ class EventParser:
         for at, part in enumerate(item.content or ()):
             if bytes(part.annotations) not in _EMPTY:
                 self.dropped["annotations"] = None
-            if bytes(part.logprobs) not in _EMPTY:
-                self.dropped["logprobs"] = None
-            if at in state.given:
-                continue
-            if part.refusal:
-                self._refuse(part.refusal, events)
-            elif part.text:
-                events.append(TextDelta(part.text))
+            if at not in state.given:
+                if part.refusal:
+                    self._refuse(part.refusal, events)
+                elif part.text:
+                    events.append(TextDelta(part.text))
+            if at not in state.logged:
+                tokens = read_part(part.logprobs, self.dropped)
+                if tokens:
+                    events.append(LogprobsDelta(tokens))
 
     def _read_thinking(
         self, index: int, state: _State, item: shapes.Thinking, events: list[Event]

@@ -91,6 +91,7 @@ class Delta(msgspec.Struct):
 
     delta: str
     output_index: int = 0
+    logprobs: msgspec.Raw = ABSENT
     content_index: int = 0
     summary_index: int = 0
 

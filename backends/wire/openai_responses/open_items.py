@@ -6,17 +6,23 @@ Events of an item differ in their delta and their number only; :mod:`rendering` 
 
 import orjson
 
+from backends.wire.events import TokenLogprob
+from backends.wire.openai_chat.logprobs import render_delta, render_part
+
 
 class OpenMessage:
     """A message: parts that are done, and the one that grows."""
 
-    __slots__ = ("at", "id", "kind", "parts", "pieces", "place", "prefix", "suffix", "word")
+    __slots__ = (
+        "at", "id", "kind", "logprobs", "parts", "pieces", "place", "prefix", "suffix", "word",
+    )  # fmt: skip
 
     def __init__(self, item_id: str, at: int) -> None:
         self.id = orjson.dumps(item_id)
         self.at = at
         self.parts: list[bytes] = []
         self.pieces: list[str] = []
+        self.logprobs: list[TokenLogprob] = []
         self.kind = ""
         self.word = b""
         """The member that holds a part's text."""
@@ -24,7 +30,7 @@ class OpenMessage:
 
     def begin_part(self, kind: str) -> None:
         """A part of type ``kind``: ``output_text`` or ``refusal``."""
-        self.kind, self.pieces = kind, []
+        self.kind, self.pieces, self.logprobs = kind, [], []
         self.word = b"text" if kind == "output_text" else b"refusal"
         self.place = b'"item_id":%b,"output_index":%d,"content_index":%d' % (
             self.id, self.at, len(self.parts),
@@ -39,7 +45,14 @@ class OpenMessage:
         """The part with this text (JSON)."""
         if self.kind == "refusal":
             return b'{"type":"refusal","refusal":%b}' % text
-        return b'{"type":"output_text","annotations":[],"logprobs":[],"text":%b}' % text
+        logprobs = orjson.dumps(render_part(self.logprobs))
+        return b'{"type":"output_text","annotations":[],"logprobs":%b,"text":%b}' % (logprobs, text)
+
+    def add_logprobs(self, tokens: list[TokenLogprob]) -> bytes:
+        """What stands around the number of an event that says them of the text before."""
+        self.logprobs += tokens
+        said = orjson.dumps(render_delta(tokens))
+        return b'%b"","logprobs":%b,"sequence_number":' % (self.prefix, said)
 
     def part_event(self, text: bytes) -> bytes:
         """Members of the events that say that the part begins (no text) or is done."""

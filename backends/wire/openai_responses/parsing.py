@@ -15,6 +15,7 @@ import msgspec
 
 from backends.wire.failure import invalid_request
 from backends.wire.json_scan import read_object
+from backends.wire.openai_chat.logprobs import ALTERNATIVES_MAX
 from backends.wire.openai_responses.content import need
 from backends.wire.openai_responses.items import Conversation
 from backends.wire.openai_responses.said import SaidRequest, SaidThinking, SaidTool
@@ -39,7 +40,9 @@ MEMBERS_MAX = 256
 INCLUDE_MAX = 64
 TOKENS_MAX = 2**31 - 1
 ENCRYPTED = "reasoning.encrypted_content"
-"""The one thing to include that is understood here; the others stay as they came."""
+LOGPROBS = "message.output_text.logprobs"
+_INCLUDED = frozenset({ENCRYPTED, LOGPROBS})
+"""What may be included and is understood here; the others stay as they came."""
 
 _DECODER = msgspec.json.Decoder(SaidRequest)
 _TOOL = msgspec.json.Decoder(SaidTool)
@@ -58,7 +61,6 @@ _ALLOWED: Allowed = (
 _WITHOUT_EFFECT: Mapping[str, tuple[Json, ...]] = {
     "background": (False,),
     "truncation": ("disabled",),
-    "top_logprobs": (0,),
     "service_tier": ("auto", "default"),
     "context_management": ([],),
     "verbosity": ("medium",),
@@ -100,6 +102,7 @@ def parse_request(raw: bytes, asked: Asked) -> Prompt:
         shows_reasoning=_shows(said.reasoning, unknown),
         provider_tools=(*provider_tools, *conversation.provider_tools),
         hints=_hints(said, unknown),
+        logprobs=_logprobs(said, unknown),
         is_stream=bool(said.stream),
         wants_usage=True,
         asked=asked,
@@ -142,6 +145,7 @@ def _check(said: SaidRequest, tree: Mapping[str, Json]) -> None:
         message = "`input` must not be empty"
         raise invalid_request(message, param="input", code="empty_array")
     check_range("max_output_tokens", said.max_output_tokens, 1, TOKENS_MAX)
+    check_range("top_logprobs", said.top_logprobs, 0, ALTERNATIVES_MAX)
     check_range("temperature", said.temperature, 0, 2)
     check_range("top_p", said.top_p, 0, 1)
 
@@ -262,10 +266,18 @@ def _shows(said: SaidThinking | None, unknown: dict[str, bytes]) -> bool | None:
 
 
 def _hints(said: SaidRequest, unknown: dict[str, bytes]) -> Hints:
-    left = [word for word in said.include or () if word != ENCRYPTED]
+    left = [word for word in said.include or () if word not in _INCLUDED]
     if left:
         unknown["include"] = msgspec.json.encode(left)
     return Hints(user=said.user or None, cache_key=said.prompt_cache_key or None)
+
+
+def _logprobs(said: SaidRequest, unknown: dict[str, bytes]) -> int | None:
+    if LOGPROBS in (said.include or ()):
+        return said.top_logprobs or 0
+    if said.top_logprobs:  # Nothing stands beside what was not asked for.
+        unknown["top_logprobs"] = b"%d" % said.top_logprobs
+    return None
 
 
 def _find_unknown(tree: dict[str, Json]) -> dict[str, bytes]:

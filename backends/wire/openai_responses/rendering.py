@@ -18,12 +18,15 @@ from backends.wire.events import (
     Event,
     Finish,
     FinishReason,
+    LogprobsDelta,
     ReasoningDelta,
     RefusalDelta,
     Start,
     TextDelta,
+    TokenLogprob,
 )
 from backends.wire.failure import Failure, WireError
+from backends.wire.openai_chat.logprobs import render_delta
 from backends.wire.openai_responses.echo import ResponseObject, includes
 from backends.wire.openai_responses.errors import render_error_event, render_failed_response
 from backends.wire.openai_responses.marks import CALL_MARK, HIDDEN_MARK, ISSUER, wrap_signature
@@ -81,6 +84,8 @@ class ResponsesRenderer:
                 return self._begin_call(event)
             case RefusalDelta(text):
                 return self._refusal(text)
+            case LogprobsDelta(tokens):
+                return self._logprobs(tokens)
             case Start():
                 return self._start(event)
             case Finish():
@@ -130,7 +135,15 @@ class ResponsesRenderer:
         if isinstance(part, OpenMessage) and part.kind == "output_text":
             part.pieces.append(text)
             return self._delta(part.prefix, text, part.suffix)
-        return self._open_part("output_text", text)
+        return self._begin_part("output_text", text)[0]
+
+    def _logprobs(self, tokens: list[TokenLogprob]) -> bytes:
+        out, part = b"", self._open
+        if not isinstance(part, OpenMessage) or part.kind != "output_text":
+            out, part = self._begin_part("output_text", "")
+        number = self._sequence
+        self._sequence = number + 1
+        return b"%b%b%d}\n\n" % (out, part.add_logprobs(tokens), number)
 
     def _refusal(self, text: str) -> bytes:
         self._has_refusal = True
@@ -138,9 +151,9 @@ class ResponsesRenderer:
         if isinstance(part, OpenMessage) and part.kind == "refusal":
             part.pieces.append(text)
             return self._delta(part.prefix, text, part.suffix)
-        return self._open_part("refusal", text)
+        return self._begin_part("refusal", text)[0]
 
-    def _open_part(self, kind: str, text: str) -> bytes:
+    def _begin_part(self, kind: str, text: str) -> tuple[bytes, OpenMessage]:
         """A message goes on with a part of another kind, or begins."""
         message = self._open
         if isinstance(message, OpenMessage):
@@ -153,13 +166,13 @@ class ResponsesRenderer:
         message.begin_part(kind)
         message.pieces.append(text)
         out += self._event(b"response.content_part.added", message.part_event(b""))
-        return out + self._delta(message.prefix, text, message.suffix)
+        return out + self._delta(message.prefix, text, message.suffix), message
 
     def _close_part(self, message: OpenMessage) -> bytes:
         text = orjson.dumps("".join(message.pieces))
         done = b'%b,"%b":%b' % (message.place, message.word, text)
         if message.kind == "output_text":
-            done += b',"logprobs":[]'
+            done += b',"logprobs":%b' % orjson.dumps(render_delta(message.logprobs))
         out = self._event(b"response.%b.done" % message.kind.encode(), done)
         out += self._event(b"response.content_part.done", message.part_event(text))
         message.parts.append(message.part(text))

@@ -8,9 +8,10 @@ arguments are spliced in as they came. A client's own body never comes here: it 
 import msgspec
 
 from backends.wire.failure import invalid_request
+from backends.wire.openai_chat.logprobs import ALTERNATIVES_MAX
 from backends.wire.openai_responses.marks import FORMAT
 from backends.wire.openai_responses.models import can_reason
-from backends.wire.openai_responses.parsing import ENCRYPTED
+from backends.wire.openai_responses.parsing import ENCRYPTED, LOGPROBS
 from backends.wire.openai_responses.turns import Items
 from backends.wire.prompt import OutputSchema, Prompt, Tool
 from backends.wire.provider_tools import may_travel
@@ -131,8 +132,17 @@ def _add_thinking(prompt: Prompt, model: str, body: Json, losses: Losses) -> Non
         reasoning["summary"] = "auto"
     if reasoning:
         body["reasoning"] = reasoning
-    if can_reason(model):
-        body["include"] = [ENCRYPTED]
+    included = [ENCRYPTED] if can_reason(model) else []
+    if effort not in (None, "none"):
+        losses.add_logprobs(prompt.logprobs)  # Models that think give none.
+    elif prompt.logprobs is not None:
+        included.append(LOGPROBS)
+        if prompt.logprobs > ALTERNATIVES_MAX:
+            losses.add("top_logprobs")
+        if prompt.logprobs:
+            body["top_logprobs"] = min(prompt.logprobs, ALTERNATIVES_MAX)
+    if included:
+        body["include"] = included
 
 
 def _add_sampling(prompt: Prompt, body: Json, losses: Losses) -> None:

@@ -150,5 +150,6 @@ class SaidRequest(msgspec.Struct):
     top_p: float | None = None
     user: str | None = None
     prompt_cache_key: str | None = None
+    top_logprobs: int | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None

@@ -385,9 +385,9 @@ def test_sampling_outside_gemini_limits_is_listed() -> None:
 
 def test_unmodelled_members_are_listed() -> None:
     """Members that Gemini has no place for are named, harmless ones are not."""
-    unknown = {"user": b'"u"', "logprobs": b"true", "store": b"false", "service_tier": b'"auto"'}
+    unknown = {"user": b'"u"', "audio": b"{}", "store": b"false", "service_tier": b'"auto"'}
     _, dropped = render(make_prompt(unknown=unknown))
-    assert dropped == ("user", "logprobs")
+    assert dropped == ("user", "audio")
 
 
 @pytest.mark.parametrize(
