@@ -27,28 +27,18 @@ MISTRAL_TEXTS = ["Why is the sky blue?", "What is your age?"]
 
 @dataclass(slots=True)
 class Stage:
-    """A gateway before recorded hosts."""
+    """A gateway before recorded hosts, and the SDKs as their users set them up."""
 
     gateway: RunningGateway
     replay: httpx.Client
     exchanges: dict[str, dict[str, Any]]
+    openai: openai.OpenAI
+    google: genai.Client
 
     def last(self) -> dict[str, Any]:
         """The recording that answered last, and what the replay saw of the request."""
         entry = next(one for one in reversed(self.replay.get("/__log").json()) if one["exchange"])
         return self.exchanges[entry["exchange"]] | {"seen": entry}
-
-    def openai(self) -> openai.OpenAI:
-        """The SDK as its users set it up."""
-        return openai.OpenAI(
-            base_url=f"{self.gateway.url}/v1", api_key=self.gateway.key, max_retries=0,
-            default_headers=UNCACHED,
-        )  # fmt: skip
-
-    def google(self) -> genai.Client:
-        """The same of Google's."""
-        options = types.HttpOptions(base_url=self.gateway.url, headers=UNCACHED)
-        return genai.Client(api_key=self.gateway.key, http_options=options)
 
     def post(self, path: str, body: object) -> httpx.Response:
         """One request without an SDK."""
@@ -73,8 +63,19 @@ def stage(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[S
         running(command, is_up=lambda: listens(port), log=folder / "replay.log"),
         running_gateway(folder / "home", environ) as gateway,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as replay,
+        openai.OpenAI(
+            base_url=f"{gateway.url}/v1",
+            api_key=gateway.key,
+            max_retries=0,
+            default_headers=UNCACHED,
+        ) as ours,
+        genai.Client(
+            api_key=gateway.key,
+            http_options=types.HttpOptions(base_url=gateway.url, headers=UNCACHED),
+        ) as theirs,
     ):
-        yield Stage(gateway, replay, {one["id"]: one for one in read_exchanges(shared)})
+        exchanges = {one["id"]: one for one in read_exchanges(shared)}
+        yield Stage(gateway, replay, exchanges, ours, theirs)
 
 
 def vectors(exchange: dict[str, Any]) -> list[list[float]]:
@@ -127,7 +128,7 @@ def test_every_recorded_request_passes_as_it_came(stage: Stage) -> None:
 def test_openai_at_openai(stage: Stage, encoding: Any) -> None:
     """Vectors and counts as recorded, however the numbers travel; the bill is exact."""
     more = {} if encoding is None else {"encoding_format": encoding}
-    answer = stage.openai().embeddings.create(
+    answer = stage.openai.embeddings.create(
         model="openai/text-embedding-3-small", input="hello", **more
     )
     wanted = stage.last()
@@ -145,7 +146,7 @@ def test_openai_at_openai(stage: Stage, encoding: Any) -> None:
 
 def test_openai_at_a_relative(stage: Stage) -> None:
     """Mistral gets numbers asked for, whatever the SDK wants, and the SDK its base64."""
-    answer = stage.openai().embeddings.create(model="mistral/mistral-embed", input=MISTRAL_TEXTS)
+    answer = stage.openai.embeddings.create(model="mistral/mistral-embed", input=MISTRAL_TEXTS)
     wanted = stage.last()
     assert wanted["seen"]["body"]["encoding_format"] == "float"
     assert [one.embedding for one in answer.data] == [single(one) for one in vectors(wanted)]
@@ -155,7 +156,7 @@ def test_openai_at_a_relative(stage: Stage) -> None:
 
 def test_openai_at_google(stage: Stage) -> None:
     """Google's vectors in OpenAI's shape. The model counts nothing, so a bound is booked and no usage made up."""
-    answer = stage.openai().embeddings.with_raw_response.create(
+    answer = stage.openai.embeddings.with_raw_response.create(
         model="gemini/gemini-embedding-001", input=[GEMINI_TEXT], user="u"
     )
     wanted = stage.last()
@@ -172,7 +173,7 @@ def test_openai_at_google(stage: Stage) -> None:
 
 def test_dimensions_reach_google(stage: Stage) -> None:
     """A number of dimensions has another name there; counts come back under OpenAI's."""
-    answer = stage.openai().embeddings.create(
+    answer = stage.openai.embeddings.create(
         model="gemini/gemini-embedding-2", input=["First text", "Second text"], dimensions=768
     )
     assert stage.last()["seen"]["match"] == "exact"
@@ -183,8 +184,7 @@ def test_dimensions_reach_google(stage: Stage) -> None:
 def test_google_at_google(stage: Stage) -> None:
     """Google's SDK sees what was recorded."""
     config = types.EmbedContentConfig(output_dimensionality=768)
-    client = stage.google()
-    answer = client.models.embed_content(
+    answer: Any = stage.google.models.embed_content(
         model="gemini/gemini-embedding-2", contents=["First text", "Second text"], config=config
     )
     wanted = stage.last()
@@ -194,8 +194,7 @@ def test_google_at_google(stage: Stage) -> None:
 def test_google_at_a_relative_of_openai(stage: Stage) -> None:
     """Vectors with the digits that the host wrote; what has no place there is listed."""
     config = types.EmbedContentConfig(task_type="RETRIEVAL_QUERY")
-    client = stage.google()
-    answer = client.models.embed_content(
+    answer: Any = stage.google.models.embed_content(
         model="mistral/mistral-embed", contents=MISTRAL_TEXTS, config=config
     )
     wanted = stage.last()
@@ -219,7 +218,7 @@ def test_one_content_at_openai(stage: Stage) -> None:
 @pytest.mark.parametrize("fault", ["400", "429:3", "500", "reset", "html", "truncate", "empty"])
 def test_faults_raise_the_sdks_own_errors(stage: Stage, fault: str, model: str) -> None:
     """What goes wrong upstream is an error of either SDK, with its kind in a header."""
-    ours, theirs = stage.openai(), stage.google()
+    ours, theirs = stage.openai, stage.google
     asks: list[Any] = [
         lambda: ours.embeddings.create(model=model, input="hello"),
         lambda: theirs.models.embed_content(model=model, contents="hello"),

@@ -36,23 +36,19 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Generator[RunningGate
         yield running
 
 
-def sdk(gateway: RunningGateway) -> openai.OpenAI:
-    """The SDK as its users set it up."""
-    return openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key, max_retries=0)
-
-
 Seen = tuple[str, str | None, tuple[int, int] | None]
 
 
 def ask(gateway: RunningGateway, model: str, *, stream: bool, **more: Any) -> Seen:
     """Text, finish and counts as the SDK's user sees them."""
-    create: Any = sdk(gateway).completions.create
     said = {"model": model, "prompt": HELLO, "max_tokens": 1000, **more}
     answers: list[openai.types.Completion]
-    if stream:
-        answers = list(create(**said, stream=True, stream_options={"include_usage": True}))
-    else:
-        answers = [create(**said)]
+    with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key, max_retries=0) as client:
+        create: Any = client.completions.create
+        if stream:
+            answers = list(create(**said, stream=True, stream_options={"include_usage": True}))
+        else:
+            answers = [create(**said)]
     text, finish, counts = "", None, None
     for answer in answers:
         assert answer.object == "text_completion"

@@ -81,10 +81,9 @@ def _parts(request: Members, unknown: dict[str, bytes]) -> tuple[Text, ...]:
     for part in content.children("parts", PARTS_MAX):
         text = part.text("text")
         for name in part.names():
-            if part.is_said(name):
-                where = part.path_of(name)
-                message = f"`{where}` is not taken: only texts are embedded here"
-                raise invalid_request(message, param=where, code="invalid_value")
+            if (found := part.take(name)) is not None:
+                message = f"`{found[1]}` is not taken: only texts are embedded here"
+                raise invalid_request(message, param=found[1], code="invalid_value")
         if text:
             texts.append(Text(text))
     if not texts:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from backends.wire import gemini_embeddings, openai_embeddings
 from backends.wire.anthropic_messages import patch_request as patch_messages
-from backends.wire.clients import CLIENTS
+from backends.wire.clients import CLIENTS, EMBEDDERS
 from backends.wire.failure import WireError
 from backends.wire.gemini.patch import patch_request as patch_gemini
 from backends.wire.openai_chat import patch_request as patch_chat
@@ -106,12 +107,29 @@ COMPLETION: dict[str, Any] = {
     "model": "m", "prompt": ["p"], "stream": True, "stream_options": {"include_usage": True}, "stop": ["s"],
     "user": "u", "echo": True, "logit_bias": {"50256": -100}, "odd": {"deep": ["x"]},
 }  # fmt: skip
+TEXTS: dict[str, Any] = {
+    "model": "m",
+    "input": ["p", "q"],
+    "user": "u",
+    "dimensions": 4,
+    "encoding_format": "float",
+    "odd": {"deep": ["x"]},
+}
+CONTENTS: dict[str, Any] = {
+    "requests": [
+        {"model": "models/m", "content": {"role": "user", "parts": [{"text": "a"}, {"text": "b"}]}, "taskType": "X"},
+        {"content": {"parts": [{"text": "c"}]}, "title": "t", "odd": {"deep": ["x"]}}],
+}  # fmt: skip
+CODECS = {**CLIENTS, **EMBEDDERS}
 BODIES: dict[WireFormat, dict[str, Any]] = {
     "openai-responses": RESPONSES,
     "anthropic-messages": MESSAGES,
     "gemini": GENERATE,
     "openai-completions": COMPLETION,
+    "openai-embeddings": TEXTS,
+    "gemini-embeddings": CONTENTS,
 }
+SMALL = {"openai-completions", "openai-embeddings", "gemini-embeddings"}
 OPAQUE = {"data", "signature", "thoughtSignature", "encrypted_content"}
 """Bytes that nobody can read: media and signatures."""
 
@@ -158,6 +176,10 @@ def travels(prompt: Prompt) -> bool:
     """Whether the mark leaves in pass-through."""
     if prompt.format == "gemini":
         body, _ = patch_gemini(prompt, model="m", output_cap=None, allows_provider_tools=True)
+    elif prompt.format == "openai-embeddings":
+        body = openai_embeddings.patch_request(prompt, model="m", knows_base64=True)
+    elif prompt.format == "gemini-embeddings":
+        body = gemini_embeddings.patch_request(prompt, model="m")
     elif prompt.format == "openai-completions":
         body = patch_chat(prompt, model="m", output_cap=None, ask_usage=True)
     elif prompt.format == "openai-responses":
@@ -174,7 +196,9 @@ def test_what_travels_has_been_looked_at(client: WireFormat) -> None:
     count = 0
     for where, body in marked(BODIES[client]):
         try:
-            prompt = CLIENTS[client].parse_request(json.dumps(body).encode(), Asked("m"))
+            prompt = CODECS[client].parse_request(
+                json.dumps(body).encode(), Asked("m", is_batch=True)
+            )
             leaves = travels(prompt)
         except WireError:
             continue
@@ -182,4 +206,4 @@ def test_what_travels_has_been_looked_at(client: WireFormat) -> None:
         if leaves and not any(MARK in segment.text for segment in segments(prompt)):
             unseen.append(where)
     assert unseen == []
-    assert count > (10 if client == "openai-completions" else 60)
+    assert count > (8 if client in SMALL else 60)

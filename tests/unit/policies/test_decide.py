@@ -101,6 +101,7 @@ def test_who_is_not_well_or_not_able_is_not_kept(world: World) -> None:
         if target.name in left:
             assert quotes[target.name].is_healthy
             assert facts.needs <= target.capabilities
+            assert ("embed" in facts.needs) == ("embed" in target.capabilities)
             assert not facts.needs_bound or quotes[target.name].worst_case_nanousd is not None
             assert facts.prefer != "private" or target.boundary == "self_hosted"
 

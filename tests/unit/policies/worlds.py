@@ -37,7 +37,8 @@ targets = st.builds(
     model=st.sampled_from(["m-1", "m-2", "other"]),
     boundary=st.sampled_from(["self_hosted", "external"]),
     region=st.sampled_from(["eu", "us", ""]),
-    capabilities=st.frozensets(st.sampled_from(["tools", "images", "json_schema"])),
+    capabilities=st.frozensets(st.sampled_from(["tools", "images", "json_schema"]))
+    | st.just(frozenset({"embed"})),
     context_tokens_max=st.sampled_from([1000, 100_000]),
     output_tokens_max=st.just(1000),
     quality=st.none() | st.floats(0, 1),
@@ -73,7 +74,7 @@ requests = st.builds(
     detection=detections,
     request_model=st.just("auto"),
     prefer=st.sampled_from(["policy", "cheap", "best", "private"]),
-    needs=st.frozensets(st.sampled_from(["tools", "images"]), max_size=1),
+    needs=st.frozensets(st.sampled_from(["tools", "images", "embed"]), max_size=1),
     is_stream=st.booleans(),
     input_tokens_estimate=st.sampled_from([1, 5000]),
     output_tokens_max=st.none() | st.integers(1, 500),

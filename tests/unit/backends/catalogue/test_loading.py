@@ -101,6 +101,15 @@ def test_servers_at_home_stay_at_home_and_are_free() -> None:
     assert catalogue.auto == (target,)
 
 
+def test_a_server_at_home_that_gives_vectors_is_not_in_auto() -> None:
+    """It can do nothing else, and `auto` would find it for a chat."""
+    models = (LLAMA, ServedModel("bge", 512, is_embedder=True))
+    catalogue = load(self_hosted=[SelfHosted("ollama", "ollama", ("http://h:1",), models)])
+    target = catalogue.get("ollama/bge")
+    assert (target.capabilities, target.output_tokens_max) == ({"embed"}, 0)
+    assert [one.name for one in catalogue.auto] == ["ollama/llama"]
+
+
 def test_two_services_of_one_name_keep_their_own_addresses() -> None:
     """Neither may answer for the other, and none may take a provider's name."""
     named = [

@@ -111,6 +111,16 @@ def test_a_new_target_is_added_with_its_provider_s_address(tmp_path: Path) -> No
     assert target in catalogue.auto
 
 
+def test_a_model_that_gives_vectors_needs_no_output(tmp_path: Path) -> None:
+    """It has none; and a model that was taken for one that answers can be said to give vectors."""
+    catalogue = load(
+        tmp_path,
+        "targets:\n  mine: {provider: openai, model: e, context: 100, can: [embed], price: {input: 1, output: 0}}\n",
+    )
+    target = catalogue.get("mine")
+    assert (target.output_tokens_max, target.capabilities) == (0, {"embed"})
+
+
 def test_the_pool_of_auto_can_be_changed(tmp_path: Path) -> None:
     """In and out, and what is disabled is gone altogether."""
     catalogue = load(

@@ -93,6 +93,29 @@ async def test_real_simulator_is_found_and_named_as_one(
         assert named == {url: (ServedModel("tiny", 4096),)}
 
 
+async def test_a_worker_says_that_it_gives_vectors(transport: Transport) -> None:
+    """Whatever its model is called; and one that answers says so too."""
+    for is_embedder, model in ((True, "plain-name"), (False, "embedding-like")):
+        settings = SimulatorSettings(model=model, is_embedder=is_embedder)
+        with serving(build_simulator(settings)) as url:
+            named = await discover_named(probe_with(transport), [url], None)
+        assert [one.is_embedder for one in named[url]] == [is_embedder]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_embedder"),
+    [
+        ("nomic-embed-text:latest", True), ("BAAI/bge-m3", True), ("intfloat/e5-mistral-7b-instruct", True),
+        ("Alibaba-NLP/gte-Qwen2-7B-instruct", True), ("all-minilm:latest", True), ("Qwen/Qwen3-Embedding-8B", True),
+        ("llama3", False), ("Qwen/Qwen3-8B", False), ("gemma-3e5", False), ("agte-1", False),
+    ],
+)  # fmt: skip
+def test_elsewhere_the_name_tells(name: str, is_embedder: bool) -> None:
+    """Ollama, vLLM and LM Studio list both kinds alike."""
+    (found,) = parse_models(models_body(name)).models
+    assert found.is_embedder == is_embedder
+
+
 @pytest.mark.parametrize(
     "talk",
     [

@@ -98,3 +98,34 @@ def test_client_that_leaves_ends_its_generation() -> None:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         assert client.get("/v1/loads").json()["loads"][0]["num_running_reqs"] == 0
+
+
+def test_an_embedder_gives_vectors_and_nothing_else() -> None:
+    """The same vector for the same text, of length one, closer for texts that share words; no chats."""
+    texts = ["a quiet lake", "a quiet sea", "seven engines"]
+    with serving(build_simulator(SimulatorSettings(is_embedder=True))) as url:
+        said = httpx.post(f"{url}/v1/embeddings", json={"input": texts * 2, "model": "m"}).json()
+        short = httpx.post(f"{url}/v1/embeddings", json={"input": "x", "dimensions": 8}).json()
+        numbers = httpx.post(f"{url}/v1/embeddings", json={"input": [[1, 2], [3]]}).json()
+        refused = [
+            httpx.post(f"{url}/v1/chat/completions", json=BODY),
+            httpx.post(f"{url}/v1/completions", json={"prompt": "x"}),
+            httpx.post(f"{url}/v1/embeddings", json={"input": []}),
+            httpx.post(f"{url}/v1/embeddings", json={"input": "x", "dimensions": 65}),
+            httpx.post(f"{url}/v1/embeddings", json={"input": "word " * 40_000}),
+        ]
+        info = httpx.get(f"{url}/model_info").json()
+    vectors = [one["embedding"] for one in said["data"]]
+    assert vectors[:3] == vectors[3:]
+    lake, sea, engines = vectors[:3]
+    assert sum(one * one for one in lake) == pytest.approx(1)
+    likeness = [sum(a * b for a, b in zip(lake, other, strict=True)) for other in (sea, engines)]
+    assert likeness[0] > likeness[1]
+    assert said["usage"]["prompt_tokens"] == said["usage"]["total_tokens"] > 6
+    assert len(short["data"][0]["embedding"]) == 8
+    assert numbers["usage"]["prompt_tokens"] == 3
+    assert [answer.status_code for answer in refused] == [400] * 5
+    assert info["is_generation"] is False
+    with serving(build_simulator(SimulatorSettings())) as url:
+        refusal = httpx.post(f"{url}/v1/embeddings", json={"input": "x"})
+    assert refusal.status_code == 400
