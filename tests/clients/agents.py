@@ -33,9 +33,8 @@ CAN = ["tools", "parallel_tools", "images", "json_schema", "reasoning"]
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """``commands`` holds the agents' commands."""
+    """``upstream`` tells what the hosts behind the gateway saw, and makes them fail."""
 
-    commands: Path
     gateway: RunningGateway
     upstream: httpx.Client
 
@@ -107,7 +106,6 @@ def install(folder: Path, *packages: str, scripts: Sequence[str] = ()) -> Path:
 def staged(
     shared: Path,
     folder: Path,
-    commands: Path,
     calls: Mapping[str, Mapping[str, str]],
     targets: Mapping[str, Mapping[str, object]],
     disable: Sequence[str] = (),
@@ -146,7 +144,7 @@ def staged(
         running_gateway(folder / "home", environ) as gateway,
         httpx.Client(base_url=origin, timeout=10) as upstream,
     ):
-        yield Stage(commands, gateway, upstream)
+        yield Stage(gateway, upstream)
 
 
 def run_agent(command: Sequence[str], folder: Path, environ: Mapping[str, str]) -> Ran:

@@ -29,17 +29,22 @@ TARGETS = {
 
 
 @pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the command."""
+    scripts = ("@anthropic-ai/claude-code/install.cjs",)
+    return install(tmp_path_factory.mktemp("claude-code"), PACKAGE, scripts=scripts)
+
+
+@pytest.fixture(scope="module")
 def stage(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[Stage]:
     """One gateway for all runs."""
-    scripts = ("@anthropic-ai/claude-code/install.cjs",)
-    commands = install(tmp_path_factory.mktemp("claude-code"), PACKAGE, scripts=scripts)
     calls = {"Bash": {"command": COMMAND, "description": "say"}}
-    with staged(shared, tmp_path_factory.mktemp("stage"), commands, calls, TARGETS) as stage:
+    with staged(shared, tmp_path_factory.mktemp("stage"), calls, TARGETS) as stage:
         yield stage
 
 
 @pytest.mark.parametrize("model", [*TARGETS, "auto:private"])
-def test_a_task_with_a_tool_call(stage: Stage, model: str, tmp_path: Path) -> None:
+def test_a_task_with_a_tool_call(commands: Path, stage: Stage, model: str, tmp_path: Path) -> None:
     """It asks, calls the tool that the model wants, sends the result back and ends well; both calls are booked."""
     watch = stage.watch()
     environ = {
@@ -48,7 +53,7 @@ def test_a_task_with_a_tool_call(stage: Stage, model: str, tmp_path: Path) -> No
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_TELEMETRY": "1",
         "DISABLE_AUTOUPDATER": "1",
     }  # fmt: skip
-    command = [str(stage.commands / "claude"), "-p", "say hello", "--output-format", "stream-json"]
+    command = [str(commands / "claude"), "-p", "say hello", "--output-format", "stream-json"]
     command += ["--verbose", "--allowedTools", "Bash"]
     ran = run_agent(command, tmp_path, environ)
     assert ran.code == 0, ran.output + ran.errors

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from gateway.admission import Limit
+from gateway.identity import NewKey
 from tests.clients.agents import (
     COMMAND,
     LAST_WORDS,
@@ -19,6 +21,7 @@ from tests.clients.agents import (
     staged,
     tool_results,
 )
+from tests.gateway_process import RunningGateway, running_gateway
 
 pytestmark = pytest.mark.full
 
@@ -52,15 +55,22 @@ LOST: dict[str, set[str]] = {
 
 
 @pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the command."""
+    return install(tmp_path_factory.mktemp("codex"), PACKAGE)
+
+
+@pytest.fixture(scope="module")
 def stage(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[Stage]:
     """One gateway for all runs."""
-    commands = install(tmp_path_factory.mktemp("codex"), PACKAGE)
     calls = {"exec_command": {"cmd": COMMAND}}
-    with staged(shared, tmp_path_factory.mktemp("stage"), commands, calls, TARGETS) as stage:
+    with staged(shared, tmp_path_factory.mktemp("stage"), calls, TARGETS) as stage:
         yield stage
 
 
-def run(stage: Stage, model: str, folder: Path, key: str | None = None) -> Ran:
+def run(
+    commands: Path, gateway: RunningGateway, model: str, folder: Path, key: str | None = None
+) -> Ran:
     """One prompt, without anybody who could be asked."""
     settings = folder / "home" / ".codex"
     settings.mkdir(parents=True)
@@ -69,13 +79,13 @@ def run(stage: Stage, model: str, folder: Path, key: str | None = None) -> Ran:
         'model_provider = "moegate"\n'
         "[model_providers.moegate]\n"
         'name = "moegate"\n'
-        f'base_url = "{stage.gateway.url}/v1"\n'
+        f'base_url = "{gateway.url}/v1"\n'
         'env_key = "MOEGATE_KEY"\n'
         'wire_api = "responses"\n'
     )
-    command = [str(stage.commands / "codex"), "exec", "--skip-git-repo-check", "--json"]
+    command = [str(commands / "codex"), "exec", "--skip-git-repo-check", "--json"]
     command += ["-s", "danger-full-access", "say hello"]
-    return run_agent(command, folder, {"MOEGATE_KEY": key or stage.gateway.key})
+    return run_agent(command, folder, {"MOEGATE_KEY": key or gateway.key})
 
 
 def check(ran: Ran, watch: Watch) -> None:
@@ -101,35 +111,59 @@ def check(ran: Ran, watch: Watch) -> None:
 
 
 @pytest.mark.parametrize("model", list(LOST))
-def test_a_task_with_a_tool_call(stage: Stage, model: str, tmp_path: Path) -> None:
+def test_a_task_with_a_tool_call(commands: Path, stage: Stage, model: str, tmp_path: Path) -> None:
     """It asks, runs the command that the model wants, sends the result back and ends well; both calls are booked,
     and what could not travel is listed, no more and no less."""
     watch = stage.watch()
-    check(run(stage, model, tmp_path), watch)
+    check(run(commands, stage.gateway, model, tmp_path), watch)
     rows = watch.requests()
     assert [(row["format"], row["state"]) for row in rows] == [("openai-responses", "answered")] * 2
     for row in (*rows, *watch.attempts()):
         assert {name for name in row["dropped"].split(",") if name} == LOST[model]
 
 
+def test_a_key_with_a_budget_searches_nothing(commands: Path, stage: Stage, tmp_path: Path) -> None:
+    """What OpenAI would run has no bound: it is left out and listed, and the task is done all the same."""
+    key = stage.gateway.make_key(NewKey("agents", limit=Limit("", "month", 5 * 10**9)))
+    watch = stage.watch()
+    check(run(commands, stage.gateway, "own/gpt", tmp_path, key), watch)
+    assert [row["dropped"] for row in watch.requests()] == ["tools.web_search"] * 2
+    for body in watch.bodies():
+        assert body["max_output_tokens"] == 128_000
+        assert "web_search" not in {tool["type"] for tool in body["tools"]}
+
+
+def test_the_first_thing_that_a_newcomer_sees(commands: Path, tmp_path: Path) -> None:
+    """Nothing is configured: the simulator answers, and says so."""
+    with running_gateway(tmp_path / "moegate", {"MOEGATE_SIMULATOR": "auto"}) as gateway:
+        ran = run(commands, gateway, "auto", tmp_path)
+    assert ran.code == 0, ran.output + ran.errors
+    assert "This is the moegate simulator" in ran.output
+    assert "You wrote: say hello" in ran.output
+
+
 @pytest.mark.parametrize("model", ["own/gpt", "own/claude"])
 @pytest.mark.parametrize(
     "fault", ["reset-mid:5", "close-mid:5", "error-mid:5", "malformed:5", "429:1"]
 )
-def test_it_gets_over_a_fault(stage: Stage, fault: str, model: str, tmp_path: Path) -> None:
+def test_it_gets_over_a_fault(
+    commands: Path, stage: Stage, fault: str, model: str, tmp_path: Path
+) -> None:
     """It asks again and finishes; what broke is booked as failed."""
     watch = stage.watch()
     stage.fail(fault)
-    check(run(stage, model, tmp_path), watch)
+    check(run(commands, stage.gateway, model, tmp_path), watch)
     assert [row["state"] for row in watch.requests()] == ["failed", "answered", "answered"]
 
 
 @pytest.mark.parametrize("model", ["own/gpt", "own/claude"])
-def test_it_knows_a_context_that_is_too_long(stage: Stage, model: str, tmp_path: Path) -> None:
+def test_it_knows_a_context_that_is_too_long(
+    commands: Path, stage: Stage, model: str, tmp_path: Path
+) -> None:
     """And does not ask again."""
     watch = stage.watch()
     stage.fail("context")
-    ran = run(stage, model, tmp_path)
+    ran = run(commands, stage.gateway, model, tmp_path)
     assert ran.code == 1
     assert "ran out of room" in ran.output
     assert [row["error"] for row in watch.requests()] == ["context_too_long"]

@@ -19,6 +19,7 @@ from tests.clients.agents import (
     staged,
     tool_results,
 )
+from tests.gateway_process import RunningGateway, running_gateway
 
 pytestmark = pytest.mark.full
 
@@ -42,14 +43,18 @@ LOST: dict[str, set[str]] = {
 
 
 @pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the command."""
+    return install(tmp_path_factory.mktemp("gemini-cli"), PACKAGE)
+
+
+@pytest.fixture(scope="module")
 def stage(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[Stage]:
     """One gateway for all runs."""
-    commands = install(tmp_path_factory.mktemp("gemini-cli"), PACKAGE)
     calls = {"run_shell_command": {"command": COMMAND, "description": "say"}}
     with staged(
         shared,
         tmp_path_factory.mktemp("stage"),
-        commands,
         calls,
         TARGETS,
         disable=[f"gemini/{KNOWN}"],
@@ -57,17 +62,19 @@ def stage(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[S
         yield stage
 
 
-def run(stage: Stage, model: str, folder: Path, key: str | None = None) -> Ran:
+def run(
+    commands: Path, gateway: RunningGateway, model: str, folder: Path, key: str | None = None
+) -> Ran:
     """One prompt, without anybody who could be asked."""
     settings = folder / "home" / ".gemini"
     settings.mkdir(parents=True)
     chosen = {"security": {"auth": {"selectedType": "gemini-api-key"}}}
     (settings / "settings.json").write_text(json.dumps(chosen))
     environ = {
-        "GEMINI_API_KEY": key or stage.gateway.key,
-        "GOOGLE_GEMINI_BASE_URL": stage.gateway.url,
+        "GEMINI_API_KEY": key or gateway.key,
+        "GOOGLE_GEMINI_BASE_URL": gateway.url,
     }
-    command = [str(stage.commands / "gemini"), "--skip-trust", "--approval-mode", "yolo"]
+    command = [str(commands / "gemini"), "--skip-trust", "--approval-mode", "yolo"]
     command += ["-m", model, "-o", "json", "-p", "say hello"]
     return run_agent(command, folder, environ)
 
@@ -91,11 +98,11 @@ def check(ran: Ran, watch: Watch) -> None:
 
 
 @pytest.mark.parametrize("model", list(LOST))
-def test_a_task_with_a_tool_call(stage: Stage, model: str, tmp_path: Path) -> None:
+def test_a_task_with_a_tool_call(commands: Path, stage: Stage, model: str, tmp_path: Path) -> None:
     """It asks, runs the command that the model wants, sends the result back and ends well; both calls are booked,
     and what could not travel is listed, no more and no less."""
     watch = stage.watch()
-    ran = run(stage, model, tmp_path)
+    ran = run(commands, stage.gateway, model, tmp_path)
     check(ran, watch)
     assert json.loads(ran.output)["response"] == LAST_WORDS
     rows = watch.requests()
@@ -104,13 +111,23 @@ def test_a_task_with_a_tool_call(stage: Stage, model: str, tmp_path: Path) -> No
         assert {name for name in row["dropped"].split(",") if name} == LOST[model]
 
 
-def test_thinking_is_asked_for_in_the_targets_words(stage: Stage, tmp_path: Path) -> None:
+def test_thinking_is_asked_for_in_the_targets_words(
+    commands: Path, stage: Stage, tmp_path: Path
+) -> None:
     """The budget that the command names becomes an effort."""
     watch = stage.watch()
-    run(stage, KNOWN, tmp_path)
+    run(commands, stage.gateway, KNOWN, tmp_path)
     for body in watch.bodies():
         assert body["thinking"] == {"type": "adaptive", "display": "summarized"}
         assert body["output_config"] == {"effort": "medium"}
+
+
+def test_the_first_thing_that_a_newcomer_sees(commands: Path, tmp_path: Path) -> None:
+    """Nothing is configured: the simulator answers, and says so. ``auto`` would be a word of the command's own."""
+    with running_gateway(tmp_path / "moegate", {"MOEGATE_SIMULATOR": "auto"}) as gateway:
+        ran = run(commands, gateway, "auto:private", tmp_path)
+    assert ran.code == 0, ran.output + ran.errors
+    assert json.loads(ran.output)["response"].startswith("This is the moegate simulator")
 
 
 FAULTS = [
@@ -125,12 +142,12 @@ FAULTS = [
 
 @pytest.mark.parametrize(("model", "faults"), FAULTS, ids=str)
 def test_it_gets_over_a_fault(
-    stage: Stage, model: str, faults: tuple[str, ...], tmp_path: Path
+    commands: Path, stage: Stage, model: str, faults: tuple[str, ...], tmp_path: Path
 ) -> None:
     """It asks again and finishes: half of an answer is not taken for one."""
     watch = stage.watch()
     stage.fail(*faults)
-    check(run(stage, model, tmp_path), watch)
+    check(run(commands, stage.gateway, model, tmp_path), watch)
     states = ["answered", "answered"]
     states.insert(len(faults) - 1, "failed")
     assert [row["state"] for row in watch.requests()] == states
