@@ -21,6 +21,8 @@ from tests.bench.sides import Prepared, Unavailable, prepare_litellm, prepare_mo
 
 NAME = "translation"
 PORT, PEER_PORT = 9207, 9208
+THINKER = "gpt-5-stub"
+"""Only where a model thinks is OpenAI asked in Responses by clients of other formats, and never by chat clients."""
 RATE = 20.0
 """Paced streams a second."""
 EVENT_US = 10_000
@@ -34,12 +36,16 @@ _SAID = [{"role": "user", "content": _TEXT}]
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One wire format as clients ask in it: ``path`` with the model to be put in, ``end`` of a good stream."""
+    """One wire format as clients ask in it: ``path`` with the model to be put in, ``end`` of a good stream.
+
+    ``thinking``: what a body says besides to a model that thinks.
+    """
 
     name: str
     path: str
     end: str
     body: Mapping[str, object]
+    thinking: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
 FORMATS = {
@@ -52,18 +58,21 @@ FORMATS = {
         ),
         Format(
             "messages", "/v1/messages", '"message_stop"',
-            {**_TEXT_ONLY, "system": _SYSTEM, "messages": _SAID, "max_tokens": 256},
+            {**_TEXT_ONLY, "system": _SYSTEM, "messages": _SAID, "max_tokens": 2048},
+            {"thinking": {"type": "enabled", "budget_tokens": 1024}, "temperature": 1},
         ),
         Format(
             "responses", "/v1/responses", '"response.completed"',
             {**_TEXT_ONLY, "instructions": _SYSTEM, "input": _SAID, "max_output_tokens": 256,
              "store": False},
+            {"reasoning": {"effort": "low"}},
         ),
         Format(
             "gemini", "/v1beta/models/{model}:streamGenerateContent?alt=sse", '"STOP"',
             {"systemInstruction": {"parts": [{"text": _SYSTEM}]},
              "contents": [{"role": "user", "parts": [{"text": _TEXT}]}],
              "generationConfig": _GEMINI_CONFIG},
+            {"generationConfig": {**_GEMINI_CONFIG, "thinkingConfig": {"includeThoughts": True}}},
         ),
     )
 }  # fmt: skip
@@ -72,9 +81,9 @@ TARGETS: Mapping[str, str] = {
     "chat": "stub-chat",
     "messages": "stub-messages",
     "gemini": "stub-gemini",
-    "responses": "stub-model",
+    "responses": THINKER,
 }
-"""The model that the stub answers in each format. Responses are asked for by clients of that format only."""
+"""The model that the stub answers in each format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +106,8 @@ PAIRS = (
         for client in sorted(FORMATS, key=lambda client: client != target)
     ),
     Pair("responses", "responses"),
+    Pair("responses", "messages"),
+    Pair("responses", "gemini"),
 )
 PEER_PAIRS = (
     Pair("chat", "chat"),
@@ -216,7 +227,8 @@ def _ask(home: Path, port: int, prepared: Prepared, pair: Pair) -> Question:
     folder.mkdir(parents=True, exist_ok=True)
     body = folder / f"{client.name}-stream.json"
     named = {} if "{model}" in client.path else {"model": model}
-    body.write_text(json.dumps({**named, **client.body}))
+    thinking = client.thinking if model == THINKER else {}
+    body.write_text(json.dumps({**named, **client.body, **thinking}))
     return Question(port, client.path.format(model=model), body, prepared.headers)
 
 
