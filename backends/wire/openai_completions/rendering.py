@@ -16,6 +16,7 @@ from backends.wire.events import (
     Event,
     Finish,
     FinishReason,
+    LogprobsDelta,
     ReasoningDelta,
     RefusalDelta,
     Start,
@@ -61,7 +62,7 @@ class CompletionsRenderer:
                 return b""
             case End(usage):
                 return self._end(usage)
-            case ReasoningDelta() | CallStart() | CallDelta():
+            case ReasoningDelta() | CallStart() | CallDelta() | LogprobsDelta():
                 note_lost(event, self.dropped)
                 return b""
             case _:
@@ -105,7 +106,7 @@ def render_answer(prompt: Prompt, events: list[Event]) -> tuple[bytes, tuple[str
                 body = render_head(event)
             case End():
                 usage = event.usage
-            case ReasoningDelta() | CallStart() | CallDelta():
+            case ReasoningDelta() | CallStart() | CallDelta() | LogprobsDelta():
                 note_lost(event, dropped)
     if not finishes or not texts.keys() <= finishes.keys():
         message = "the provider's answer has no end"
@@ -148,9 +149,13 @@ def finish_word(reason: FinishReason, raw: str) -> str:
     return word
 
 
-def note_lost(event: ReasoningDelta | CallStart | CallDelta, dropped: dict[str, None]) -> None:
+def note_lost(
+    event: ReasoningDelta | CallStart | CallDelta | LogprobsDelta, dropped: dict[str, None]
+) -> None:
     """What the format cannot show."""
-    if not isinstance(event, ReasoningDelta):
+    if isinstance(event, LogprobsDelta):
+        dropped["logprobs"] = None  # A chat's have another form.
+    elif not isinstance(event, ReasoningDelta):
         dropped["tool_calls"] = None
     elif event.text:
         dropped["reasoning"] = None
