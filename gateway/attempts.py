@@ -18,6 +18,7 @@ from backends.target import Target
 from backends.transport import PermitBreach, TransportError, Upstream
 from backends.wire.failure import Failure, WireError
 from backends.wire.outcome import Outcome
+from backends.wire.rates import rate_headers
 from backends.wire.rendering import name_losses
 from backends.wire.usage import NOTHING_USED, Usage
 from backends.wire.verdict import Verdict
@@ -453,12 +454,16 @@ def answer_headers(case: Case, ending: Ending, target: str, content_type: bytes)
 
 
 def route_headers(case: Case, ending: Ending, target: str) -> list[Header]:
-    """Where a request went and by which policy, also where nothing came of it."""
+    """Where a request went and by which policy, also where nothing came of it, and what is left of the rate."""
+    rates: list[Header] = []
+    if ending.rate is not None:
+        rates = rate_headers(case.prompt.format, ending.rate, case.received_at)
     return [
         (b"x-moegate-target", target.encode("latin-1", "replace")),
         (b"x-moegate-policy", case.decision.policy.encode("latin-1", "replace")),
         (b"x-moegate-cache", ending.cache.encode()),
         (b"x-moegate-attempts", b"%d" % ending.attempts),
+        *rates,
     ]
 
 

@@ -5,6 +5,7 @@ from typing import Literal
 
 from backends.wire.failure import Failure
 from backends.wire.prompt import Prompt
+from backends.wire.rates import Rate
 from gateway.arrival import Arrival
 from gateway.decision_record import DecisionRecord
 from gateway.identity import Principal
@@ -64,6 +65,8 @@ class Ending:
     """So many of the kept targets did not fit the budget."""
     decision_json: str | None = None
     """The decision as it is recorded, from the first call on: until then it may get ``passed_over``."""
+    rate: Rate | None = None
+    """What is left of the key's requests of this minute, if they are counted."""
     cost_nanousd: int = 0
     first_chunk_seconds: float | None = None
     dropped: tuple[str, ...] = ()

@@ -12,7 +12,8 @@ from collections.abc import Callable
 import msgspec
 
 from backends.wire.failure import Failure, WireError
-from gateway.admission import AdmissionDown, Ask
+from backends.wire.rates import Rate
+from gateway.admission import AdmissionDown, Ask, rate_window
 from gateway.arrival import Arrival, ClientGone, Reply, failure_headers, read_token
 from gateway.attempts import KEEPING, Attempts, answer_headers, route_headers
 from gateway.cache import CacheEntry, open_entry, seal_entry
@@ -130,6 +131,10 @@ class Pipeline:
             return False
         try:
             cached = await hold.admit(ask)
+            ending.rate = _rate(hold, ask)
+        except Refused:
+            ending.rate = _rate(hold, ask)
+            raise
         except AdmissionDown:
             if ask.limits or ask.requests_per_minute is not None:
                 raise
@@ -280,6 +285,14 @@ def _is_for(case: Case, entry: CacheEntry) -> bool:
     if case.is_strict and entry.dropped:
         return False
     return any(kept.target == entry.target for kept in case.decision.kept)
+
+
+def _rate(hold: Hold, ask: Ask) -> Rate | None:
+    left, limit = hold.requests_left, ask.requests_per_minute
+    if left is None or limit is None:
+        return None
+    _window, seconds = rate_window(ask.rate_scope, ask.asked_at)
+    return Rate(limit, left, ask.asked_at + seconds)
 
 
 def _unavailable(down: AdmissionDown | JournalDown) -> Failure:

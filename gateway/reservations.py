@@ -164,7 +164,7 @@ async def free_left(settler: Settler, journal: Journal) -> None:
 class Hold:
     """The reservation of one request's present leg."""
 
-    __slots__ = ("_count", "_is_calling", "_reservation", "_settler")
+    __slots__ = ("_count", "_is_calling", "_reservation", "_settler", "requests_left")
 
     def __init__(self, settler: Settler) -> None:
         self._settler = settler
@@ -172,6 +172,8 @@ class Hold:
         """Of holds asked for after the first: each has an id of its own, whatever became of the others."""
         self._is_calling = False
         self._reservation: Reservation | None = None
+        self.requests_left: int | None = None
+        """Of the key's requests of this minute, where they are counted; said by admission."""
 
     @property
     def reservation_label(self) -> str:
@@ -191,11 +193,15 @@ class Hold:
         """
         granted = await self._settler.admit(ask)
         if isinstance(granted, Denied):
+            if granted.kind == "rate_limited":
+                self.requests_left = 0
             raise Refused(denied_failure(granted, ask.amounts_nanousd[-1]))
         held = granted.reservation
         if held is not None and held.amount_nanousd < ask.amounts_nanousd[-1]:
             raise AdmissionDown("less is held than was asked for")
         self._reservation = held
+        if granted.requests_left is not None:
+            self.requests_left = granted.requests_left
         return granted.cached
 
     async def ensure(self, case: Case, kept: Kept) -> None:

@@ -19,6 +19,7 @@ from gateway.admission.seam import (
     Seed,
     SeedDown,
     left_reservation,
+    rate_window,
     window_of,
     windows_on,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "Seed",
     "SeedDown",
     "left_reservation",
+    "rate_window",
     "window_of",
     "windows_on",
 ]

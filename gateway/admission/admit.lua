@@ -4,8 +4,8 @@
 -- ARGV[1] requests a minute (-1: no limit)  ARGV[2] name for a new epoch
 -- ARGV[3] milliseconds that a new epoch stays closed  ARGV[4] seconds that an idle window is kept
 -- ARGV[5..] limit of each window, then amounts, falling: the first that fits is reserved
--- Answers: {'rate', count} {'hit', bytes} {'closed', milliseconds} {'seed', index} {'over', index, taken}
--- {'ok', epoch, amount}
+-- Answers: {'rate', count} {'hit', bytes, left} {'closed', milliseconds} {'seed', index} {'over', index, taken}
+-- {'ok', epoch, amount, left}: left are the requests of this minute, -1 where nobody counted
 -- A window is a hash {seed, spent, reserved}; one without a seed must be seeded from SQL first, so a Redis
 -- that lost its data can never hand out money twice. It has lost its epoch as well: the new one stays closed
 -- until every worker has had the time to say what it holds.
@@ -32,18 +32,18 @@ for i = 1, windows do
 end
 -- The same request again: its answer was lost on the way, or nobody waits for it any more.
 if windows > 0 and redis.call('EXISTS', KEYS[3]) == 1 then
-  return {'ok', epoch, redis.call('HGET', KEYS[3], KEYS[5]) or '0'}
+  return {'ok', epoch, redis.call('HGET', KEYS[3], KEYS[5]) or '0', -1}
 end
-local rate = tonumber(ARGV[1])
+local rate, left = tonumber(ARGV[1]), -1
 if rate >= 0 then
   local count = tonumber(redis.call('GET', KEYS[1]) or '0')
   if count >= rate then return {'rate', count} end
-  redis.call('INCR', KEYS[1])
+  left = rate - redis.call('INCR', KEYS[1])
   redis.call('EXPIRE', KEYS[1], 120)
 end
 local cached = redis.call('GET', KEYS[2])
-if cached then return {'hit', cached} end
-if windows == 0 then return {'ok', epoch} end
+if cached then return {'hit', cached, left} end
+if windows == 0 then return {'ok', epoch, '0', left} end
 local full
 for a = 5 + windows, #ARGV do
   local amount = tonumber(ARGV[a])
@@ -60,7 +60,7 @@ for a = 5 + windows, #ARGV do
       redis.call('EXPIRE', KEYS[4 + i], ARGV[4])
       redis.call('HSET', KEYS[3], KEYS[4 + i], ARGV[a])
     end
-    return {'ok', epoch, ARGV[a]}
+    return {'ok', epoch, ARGV[a], left}
   end
 end
 return {'over', full, string.format('%.0f', taken[full])}

@@ -46,22 +46,24 @@ class MemoryAdmission:
 
     async def admit(self, ask: Ask) -> Grant | Denied:
         """See :class:`gateway.admission.seam.Admission`."""
+        left = None
         if ask.requests_per_minute is not None:
-            denied = self._count(ask, ask.requests_per_minute)
-            if denied is not None:
-                return denied
+            counted = self._count(ask, ask.requests_per_minute)
+            if isinstance(counted, Denied):
+                return counted
+            left = counted
         if ask.cache_key is not None:
             cached = self._find_cached(ask.cache_key, ask.now)
             if cached is not None:
-                return Grant(cached=cached)
+                return Grant(cached=cached, requests_left=left)
         if not ask.limits:
-            return Grant()
+            return Grant(requests_left=left)
         windows = tuple(window_of(limit, ask.now) for limit in ask.limits)
         while missing := [window for window in windows if window not in self._accounts]:
             await self._load(missing)
-        return self._reserve(ask, windows)
+        return self._reserve(ask, windows, left)
 
-    def _reserve(self, ask: Ask, windows: tuple[str, ...]) -> Grant | Denied:
+    def _reserve(self, ask: Ask, windows: tuple[str, ...], left: int | None) -> Grant | Denied:
         denied: Denied | None = None
         for amount in ask.amounts_nanousd:
             denied = self._find_full(ask, windows, amount)
@@ -70,8 +72,8 @@ class MemoryAdmission:
                     self._accounts[window].reserved += amount
                 reservation = Reservation(ask.request_id, ask.organisation_id, windows, amount)
                 self._open[ask.request_id] = reservation
-                return Grant(reservation)
-        return denied or Grant()
+                return Grant(reservation, requests_left=left)
+        return denied or Grant(requests_left=left)
 
     def _find_full(self, ask: Ask, windows: tuple[str, ...], amount: int) -> Denied | None:
         """The first window without room for ``amount``."""
@@ -82,7 +84,8 @@ class MemoryAdmission:
                 return Denied("budget_exhausted", window, limit.limit_nanousd, taken)
         return None
 
-    def _count(self, ask: Ask, limit: int) -> Denied | None:
+    def _count(self, ask: Ask, limit: int) -> Denied | int:
+        """How many requests of the minute are left, if any was."""
         window, left = rate_window(ask.rate_scope, ask.asked_at)
         minute = int(ask.asked_at // 60)
         if minute > self._rate_minute:
@@ -92,7 +95,7 @@ class MemoryAdmission:
         if count >= limit:
             return Denied("rate_limited", window, limit, count, left)
         self._rates[window] = count + 1
-        return None
+        return limit - count - 1
 
     async def _load(self, windows: list[str]) -> None:
         try:

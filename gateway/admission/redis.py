@@ -91,7 +91,8 @@ class RedisAdmission:
                 case b"ok":
                     return self._grant(ask, windows, reply)
                 case b"hit":
-                    return Grant(cached=cast("bytes", reply[1]))
+                    left_over = _left(reply[2])
+                    return Grant(cached=cast("bytes", reply[1]), requests_left=left_over)
                 case b"rate":
                     return Denied("rate_limited", rate_key, rate, cast("int", reply[1]), left)
                 case b"over":
@@ -121,13 +122,13 @@ class RedisAdmission:
 
     def _grant(self, ask: Ask, windows: tuple[str, ...], reply: list[object]) -> Grant:
         if not windows:
-            return Grant()
+            return Grant(requests_left=_left(reply[3]))
         epoch, amount = cast("bytes", reply[1]).decode(), int(cast("bytes", reply[2]))
         reservation = Reservation(ask.request_id, ask.organisation_id, windows, amount, epoch)
         self._held[_name(reservation)] = reservation
         if self._watch is None or self._watch.done():
             self._watch = asyncio.create_task(self._keep_watch())
-        return Grant(reservation)
+        return Grant(reservation, requests_left=_left(reply[3]))
 
     async def _load(self, prefix: str, windows: Sequence[str]) -> None:
         booked = await self._seed(windows)
@@ -227,6 +228,12 @@ def _load(client: Redis, name: str) -> _Script:
 
 def _name(reservation: Reservation) -> tuple[str, str]:
     return reservation.organisation_id, reservation.request_id
+
+
+def _left(said: object) -> int | None:
+    """Requests of this minute that are left, where they are counted."""
+    left = cast("int", said)
+    return None if left < 0 else left
 
 
 def _prefix(organisation_id: str) -> str:

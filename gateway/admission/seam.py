@@ -69,10 +69,12 @@ def left_reservation(label: str, organisation_id: str, windows: tuple[str, ...])
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """Admitted; ``reservation`` is None where no hard limit stands, or on a cache hit."""
+    """Admitted; ``reservation`` is None where no hard limit stands, or on a cache hit. ``requests_left`` of this
+    minute, where they are counted."""
 
     reservation: Reservation | None = None
     cached: bytes | None = None
+    requests_left: int | None = None
 
 
 class Denied(msgspec.Struct, frozen=True):

@@ -1,6 +1,7 @@
 """Every format at its own address: keys where the SDKs put them, errors in the client's words, accounts as ever."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -199,6 +200,31 @@ def test_a_budget_holds_in_every_format(scene: Scene) -> None:
     refused = scene.gateway.client.post(path, json=contents, headers=poor)
     assert (refused.status_code, refused.json()["error"]["status"]) == (429, "RESOURCE_EXHAUSTED")
     assert scene.outside.requests == []
+
+
+def test_what_is_left_of_a_rate_is_in_the_clients_headers(scene: Scene) -> None:
+    """Limit, rest and reset where OpenAI's and Anthropic's clients look, also in the refusal; Google has none."""
+    scene.home.default = chat_answer("hello")
+    key = scene.gateway.make_key(NewKey("busy", requests_per_minute=600))
+    sent = {"x-api-key": key}
+    asked = {"model": HOME, "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
+    post = scene.gateway.client.post
+    chat = post("/v1/chat/completions", json=asked, headers=sent).headers
+    said = post("/v1/messages", json=asked, headers=sent).headers
+    assert chat["x-ratelimit-limit-requests"] == said["anthropic-ratelimit-requests-limit"] == "600"
+    lefts = (chat["x-ratelimit-remaining-requests"], said["anthropic-ratelimit-requests-remaining"])
+    assert lefts in (("599", "598"), ("599", "599"))  # The minute may have ended in between.
+    assert 1 <= int(chat["x-ratelimit-reset-requests"].removesuffix("s")) <= 60
+    until = datetime.fromisoformat(said["anthropic-ratelimit-requests-reset"])
+    assert -1 <= (until - datetime.now(UTC)).total_seconds() <= 60
+    body = {"contents": [{"parts": [{"text": "hi"}]}]}
+    none = post(f"/v1beta/models/{HOME}:generateContent", json=body, headers=sent).headers
+    assert not [name for name in none if "ratelimit" in name]
+    assert not [name for name in respond(scene.gateway, {}).headers if "ratelimit" in name]
+    slow = {"x-api-key": scene.gateway.make_key(NewKey("slow", requests_per_minute=0))}
+    refused = post("/v1/chat/completions", json=asked, headers=slow)
+    assert refused.status_code == 429
+    assert refused.headers["x-ratelimit-remaining-requests"] == "0"
 
 
 @pytest.mark.parametrize(

@@ -96,8 +96,10 @@ async def test_next_day_is_a_new_window(admission: Admission) -> None:
 async def test_rate_is_counted_by_the_minute(admission: Admission) -> None:
     """Two a minute: the third waits until the next minute."""
     start = NOW // 60 * 60
-    for name in "ab":
-        assert isinstance(await admission.admit(ask(name, 0, rpm=2, now=start + 10)), Grant)
+    assert await admission.admit(ask("a", 0, rpm=2, now=start + 10)) == Grant(requests_left=1)
+    counted = await admission.admit(ask("b", 1, TOTAL, rpm=2, now=start + 10))
+    assert isinstance(counted, Grant)
+    assert counted.requests_left == 0
     denied = await admission.admit(ask("c", 0, rpm=2, now=start + 10))
     assert isinstance(denied, Denied)
     assert (denied.kind, denied.retry_after_seconds) == ("rate_limited", 50.0)
