@@ -178,8 +178,12 @@ class Conversation:
         body: Part = {"name": name, "response": _response(text, is_error=result.is_error)}
         if result.call_id:
             body["id"] = result.call_id
-        if media and self._traits.has_media_results:
-            body["parts"], media = media, []
+        if self._traits.has_media_results:
+            # Addresses stand beside it: the Gemini API takes none inside (Discovery document, 2026-05-31).
+            inside = [part for part in media if "inlineData" in part]
+            media = [part for part in media if "inlineData" not in part]
+            if inside:
+                body["parts"] = inside
         parts.append({"functionResponse": body})
         parts += media
 

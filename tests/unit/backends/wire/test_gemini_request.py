@@ -247,6 +247,22 @@ def test_media_of_results_follow_the_model() -> None:
     assert body["contents"][2]["parts"][1] == inline
 
 
+def test_addresses_in_results_stand_beside_them() -> None:
+    """The Gemini API takes inline media inside a result, and refuses an address there."""
+    image = Media("image", "image/png", "aGk=")
+    there = Media("image", url="https://example.com/a.png")
+    loop = (
+        user(),
+        Message("assistant", (ToolCall("a", "f", "{}"),)),
+        Message("tool", (ToolResult("a", (there, image)),)),
+    )
+    body, _ = render(make_prompt(*loop))
+    result, beside = body["contents"][2]["parts"]
+    inside = result["functionResponse"]["parts"]
+    assert inside == [{"inlineData": {"mimeType": "image/png", "data": "aGk="}}]
+    assert beside == {"fileData": {"fileUri": "https://example.com/a.png", "mimeType": "image/png"}}
+
+
 def test_tools_are_spliced_in_as_bytes() -> None:
     """A tool's schema reaches Gemini byte for byte as JSON Schema."""
     rendered = render_request(
