@@ -9,7 +9,7 @@ import importlib.util
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
+
+from backends.wire.prompt import WireFormat
 
 OPENAI = "openai/official/openapi.yml"
 ANTHROPIC = "anthropic/official/openapi.yml"
@@ -84,6 +86,22 @@ def google_document() -> Document:
     """Raises :class:`DocumentMissing`. Members that are not in the document are problems."""
     said = json.loads(_find(GOOGLE).read_bytes())["schemas"]
     return Document({name: _from_discovery(one) for name, one in said.items()}, {})
+
+
+DOCUMENTS: Mapping[WireFormat, Callable[[], Document]] = {
+    "openai-chat": openai_document,
+    "openai-responses": openai_document,
+    "anthropic-messages": anthropic_document,
+    "gemini": google_document,
+}
+"""The document of each format."""
+PROVIDERS: Mapping[WireFormat, str] = {
+    "openai-chat": "openai",
+    "openai-responses": "openai",
+    "anthropic-messages": "anthropic",
+    "gemini": "google",
+}
+"""Whose recordings are the control of it."""
 
 
 def _find(name: str) -> Path:

@@ -6,7 +6,7 @@ the document, or younger than the answer. Both stand in tables, and a row that n
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args
 
 import pytest
@@ -15,31 +15,12 @@ from backends.wire.clients import CLIENTS
 from backends.wire.failure import Failure, FailureKind
 from backends.wire.prompt import WireFormat
 from tests.clients.replay import read_exchanges
-from tests.wire.published import (
-    Document,
-    DocumentMissing,
-    Problem,
-    anthropic_document,
-    google_document,
-    openai_document,
-)
+from tests.wire.published import DOCUMENTS, PROVIDERS, Document, DocumentMissing, Problem
 from tests.wire.translated import APIS, Translated, by_hand, said_events, translated
 
 Rule = tuple[str, str]
 """Where, and which rule of JSON Schema."""
 
-DOCUMENTS: Mapping[WireFormat, Callable[[], Document]] = {
-    "openai-chat": openai_document,
-    "openai-responses": openai_document,
-    "anthropic-messages": anthropic_document,
-    "gemini": google_document,
-}
-PROVIDERS: Mapping[WireFormat, str] = {
-    "openai-chat": "openai",
-    "openai-responses": "openai",
-    "anthropic-messages": "anthropic",
-    "gemini": "google",
-}
 ANSWERS: Mapping[WireFormat, str] = {
     "openai-chat": "CreateChatCompletionResponse",
     "openai-responses": "Response",
