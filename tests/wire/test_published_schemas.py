@@ -10,13 +10,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args
 
 import pytest
+from hypothesis import given
 
 from backends.wire.clients import CLIENTS
+from backends.wire.events import Event
 from backends.wire.failure import Failure, FailureKind
-from backends.wire.prompt import WireFormat
+from backends.wire.prompt import Asked, Prompt, WireFormat
 from tests.clients.replay import read_exchanges
 from tests.wire.published import DOCUMENTS, PROVIDERS, Document, DocumentMissing, Problem
-from tests.wire.translated import APIS, Translated, by_hand, said_events, translated
+from tests.wire.test_sdk_types import answers
+from tests.wire.translated import APIS, Translated, by_hand, render, said_events, translated
 
 Rule = tuple[str, str]
 """Where, and which rule of JSON Schema."""
@@ -189,6 +192,17 @@ def test_every_kind_of_target_answers_as_described(document: Document, client: W
     assert {answer.source for answer in answers} == set(CLIENTS)
     for answer in answers:
         assert our_problems(document, client, answer) == [], answer.id
+
+
+@given(events=answers())
+def test_any_answer_is_as_described(
+    document: Document, client: WireFormat, events: list[Event]
+) -> None:
+    """The same of answers made at random."""
+    raw = b'{"include":["reasoning.encrypted_content"]}'
+    prompt = Prompt(client, raw, "m", (), wants_usage=True, shows_reasoning=True, asked=Asked("m"))
+    answer = render(events, prompt)
+    assert our_problems(document, client, answer) == []
 
 
 @pytest.mark.parametrize("kind", get_args(FailureKind))

@@ -108,12 +108,20 @@ def translated(exchanges: Iterable[dict[str, Any]], client: WireFormat) -> Gener
         if any(isinstance(event, Finish) and event.reason == "error" for event in events):
             continue
         prompt = asked_as(exchange, source, client, includes_signatures=number % 2 == 0)
-        renderer = CLIENTS[client].open_renderer(prompt)
-        stream = b"".join([renderer.render(event) for event in events])
-        renderer = CLIENTS[client].open_renderer(prompt)
-        half = b"".join([renderer.render(event) for event in events[: len(events) // 2]])
-        plain, _ = CLIENTS[client].render_answer(prompt, events)
-        yield Translated(exchange["id"], source, plain, stream, half + renderer.fail(BROKEN))
+        yield render(events, prompt, exchange["id"], source)
+
+
+def render(
+    events: list[Event], prompt: Prompt, id: str = "", source: WireFormat = "openai-chat"
+) -> Translated:
+    """An answer in all of its forms."""
+    codec = CLIENTS[prompt.format]
+    renderer = codec.open_renderer(prompt)
+    stream = b"".join([renderer.render(event) for event in events])
+    renderer = codec.open_renderer(prompt)
+    half = b"".join([renderer.render(event) for event in events[: len(events) // 2]])
+    plain, _ = codec.render_answer(prompt, events)
+    return Translated(id, source, plain, stream, half + renderer.fail(BROKEN))
 
 
 def read_events(exchange: dict[str, Any], source: WireFormat) -> list[Event]:
