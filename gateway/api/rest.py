@@ -32,6 +32,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 JSON = "application/json"
 RETRY_SECONDS = 5.0
+UPGRADE_REQUIRED = 426
 OTHER_METHODS = ("GET", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -226,7 +227,13 @@ class Rest:
             failure = Failure("invalid_request", message, code="method_not_allowed")
             allowed = {name.lower(): value for name, value in (error.headers or {}).items()}
             allow = "POST" if request.url.path in POST_PATHS else allowed.get("allow")
-            return self._failure(request, failure, allow=allow)
+            response = self._failure(request, failure, allow=allow)
+            if "sec-websocket-key" in request.headers:
+                # Codex (0.171.0) asks OpenAI's own address for one; told so, it posts at once instead of trying
+                # six times more.
+                response.status_code = UPGRADE_REQUIRED
+                response.headers["upgrade"] = "HTTP/1.1"
+            return response
         failure = Failure("invalid_request", f"there is nothing at `{shown}`", code="not_found")
         return self._failure(request, failure)
 

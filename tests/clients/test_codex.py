@@ -83,9 +83,13 @@ def run(
         'env_key = "MOEGATE_KEY"\n'
         'wire_api = "responses"\n'
     )
-    command = [str(commands / "codex"), "exec", "--skip-git-repo-check", "--json"]
-    command += ["-s", "danger-full-access", "say hello"]
-    return run_agent(command, folder, {"MOEGATE_KEY": key or gateway.key})
+    return run_agent(command(commands), folder, {"MOEGATE_KEY": key or gateway.key})
+
+
+def command(commands: Path) -> list[str]:
+    """What is typed."""
+    words = ["exec", "--skip-git-repo-check", "--json", "-s", "danger-full-access", "say hello"]
+    return [str(commands / "codex"), *words]
 
 
 def check(ran: Ran, watch: Watch) -> None:
@@ -140,6 +144,18 @@ def test_the_first_thing_that_a_newcomer_sees(commands: Path, tmp_path: Path) ->
     assert ran.code == 0, ran.output + ran.errors
     assert "This is the moegate simulator" in ran.output
     assert "You wrote: say hello" in ran.output
+
+
+def test_openais_own_address_may_be_moegates(commands: Path, stage: Stage, tmp_path: Path) -> None:
+    """One line of settings instead of a provider of one's own. It then tries a WebSocket, once."""
+    settings = tmp_path / "home" / ".codex"
+    settings.mkdir(parents=True)
+    address = f'openai_base_url = "{stage.gateway.url}/v1"\n'
+    (settings / "config.toml").write_text(f'model = "{KNOWN}"\n{address}')
+    watch = stage.watch()
+    ran = run_agent(command(commands), tmp_path, {"CODEX_API_KEY": stage.gateway.key})
+    check(ran, watch)
+    assert "Reconnecting" not in ran.output
 
 
 @pytest.mark.parametrize("model", ["own/gpt", "own/claude"])

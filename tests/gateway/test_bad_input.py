@@ -155,6 +155,16 @@ def test_unknown_paths_and_methods(scene: Scene) -> None:
     assert scene.gateway.client.post("/v1/models").status_code == 405
 
 
+def test_web_sockets_are_declined(scene: Scene) -> None:
+    """With the status that tells a client of OpenAI's to go on without."""
+    headers = {"connection": "upgrade", "upgrade": "websocket", "sec-websocket-key": "eA=="}
+    headers["sec-websocket-version"] = "13"
+    declined = scene.gateway.client.get("/v1/responses", headers=headers)
+    assert (declined.status_code, declined.headers["upgrade"]) == (426, "HTTP/1.1")
+    assert declined.json()["error"]["code"] == "method_not_allowed"
+    assert scene.gateway.say().status_code == 200
+
+
 def test_prompt_longer_than_every_context(scene: Scene) -> None:
     """A hopeless length is refused before anything leaves, in the words that clients know."""
     answer = scene.gateway.say("word " * 200_000, "sglang/home-model")
