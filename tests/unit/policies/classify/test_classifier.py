@@ -1,5 +1,7 @@
 """The scan as a whole: fails closed, forgets nothing at borders, remembers within bounds."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +42,37 @@ def test_broken_check_makes_its_types_unknown_and_no_other() -> None:
     assert found.found == {"b"}
     assert found.unknown == {"a"}
     assert found.fault == "a: RuntimeError"
+
+
+@pytest.mark.parametrize(
+    ("uuid", "kind"),
+    [
+        ("01a36b2b-0390-7841-9794-b68cfb58f1af", "pii.phone"),
+        ("01a28fbd-7405-7816-8964-feaa41034d6b", "pii.national_id"),
+        ("7a4645f4-c48a-4102-9343-33519a2e78dc", "pii.card"),
+        ("ee45f146-7d17-4025-9183-0ab7f194f4d1", "pii.iban"),
+    ],
+)
+def test_a_piece_of_a_uuid_is_nobodys(uuid: str, kind: str) -> None:
+    """Sessions and turns of agents are named so; what is not quite a UUID is looked at as ever, and so is what
+    stands beside one."""
+    assert not scan(f'{{"session_id": "{uuid}"}}').found
+    assert not scan(json.dumps({"turn": json.dumps({"id": uuid})})).found
+    assert not scan(f"{uuid.upper()}:0").found
+    assert (
+        kind
+        in scan(uuid.partition("-")[2]).found
+        | scan(uuid.rpartition("-")[0]).found
+        | scan(uuid[3:]).found
+    )
+    assert "pii.card" in scan(f"{uuid} 4111 1111 1111 1111").found
+    assert "pii.phone" in scan(f"{uuid} tel 030 23125 028").found
+
+
+def test_digits_alone_are_no_uuid() -> None:
+    """They may be anything else."""
+    assert scan("85178034-2588-4522-8416-003280481050").found == {"pii.phone"}
+    assert not scan("8517803a-2588-4522-8416-003280481050").found
 
 
 def test_the_first_fault_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
