@@ -200,11 +200,13 @@ class EmbeddingAsked(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``dimensions`` of each vector; None is the model's own number, or another for each
     (``has_mixed_dimensions``). ``is_base64``: the client wants OpenAI's short form of the numbers.
+    ``was_tokens``: the client sent numbers of tokens, and the messages hold the texts that they are.
     """
 
     dimensions: int | None = None
     has_mixed_dimensions: bool = False
     is_base64: bool = False
+    was_tokens: bool = False
 
 
 class Prompt(msgspec.Struct, frozen=True):

@@ -86,12 +86,15 @@ def test_private_texts_stay_at_home(scene: Scene, text: str) -> None:
     assert scene.outside.requests == []
 
 
-def test_numbers_of_tokens_reach_nobody(scene: Scene) -> None:
-    """A text in them would be seen by no detector."""
-    for said in ([1, 2], [[1, 2], [3]]):
-        refused = ask(scene, SHARED, said)
-        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "input[0]")
+def test_tokens_are_looked_into(scene: Scene) -> None:
+    """A card number stays at home in them too, and what leaves is the text that was looked at."""
+    tokens = [220 if letter == " " else ord(letter) - ord("!") for letter in CARD]
+    for said in (tokens, ["hi", tokens]):
+        assert ask(scene, SHARED, said).headers["x-moegate-target"] == HOME
+        assert ask(scene, OUTSIDE, said).status_code == 403
     assert scene.outside.requests == []
+    assert ask(scene, OUTSIDE, [[15339, 1917], [9642]]).status_code == 200
+    assert scene.outside.requests[-1].json["input"] == ["hello world", "Yes"]
 
 
 def test_the_worker_at_home_gives_vectors(scene: Scene) -> None:

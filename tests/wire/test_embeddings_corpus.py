@@ -48,12 +48,12 @@ def answer(exchange: dict[str, Any]) -> Embeddings:
 
 
 def test_every_recorded_request_is_read(recordings: list[dict[str, Any]]) -> None:
-    """Texts are; numbers of tokens and pictures are refused, and can be asked at neither kind of host."""
+    """Texts, and tokens as the texts that they are, for both kinds of hosts; pictures are refused."""
     read = refused = 0
     for exchange in recordings:
         text = json.dumps(exchange["request"]["body"])
-        if "[[" in text or "inline_data" in text:
-            with pytest.raises(WireError, match=r"tokens|only texts"):
+        if "inline_data" in text:
+            with pytest.raises(WireError, match="only texts"):
                 parse(exchange)
             refused += 1
             continue
@@ -62,14 +62,15 @@ def test_every_recorded_request_is_read(recordings: list[dict[str, Any]]) -> Non
         texts = [
             part.text for one in prompt.messages for part in one.parts if isinstance(part, Text)
         ]
-        assert all(json.dumps(one, ensure_ascii=True) in text for one in texts)
+        assert "[[" in text or all(json.dumps(one) in text for one in texts)
+        assert not any("\ufffd" in one for one in texts)
         for body in (
             openai_embeddings.render_request(prompt, model="m").body,
             gemini_embeddings.render_request(prompt, model="m").body,
         ):
             assert all(json.dumps(one) in json.dumps(json.loads(body)) for one in texts)
         read += 1
-    assert (read > 25, refused > 5) == (True, True)
+    assert (read > 35, refused) == (True, 1)
 
 
 def test_every_recorded_answer_keeps_its_numbers(recordings: list[dict[str, Any]]) -> None:

@@ -3,14 +3,15 @@
 1. ``model`` becomes the host's name for it.
 2. ``encoding_format`` becomes ``float`` where the host may not know base64; the gateway then encodes the answer.
 3. ``dimensions`` has the name that the host knows.
-4. Members that the owner of a server of one's own decides are removed, and listed.
+4. Numbers of tokens become the texts that they are, which is what was looked at.
+5. Members that the owner of a server of one's own decides are removed, and listed.
 """
 
 import msgspec
 
 from backends.wire.failure import invalid_request
 from backends.wire.json_patch import Edit, apply_edits, find_members, removals
-from backends.wire.prompt import Prompt, Text
+from backends.wire.prompt import EmbeddingAsked, Prompt, Text
 from backends.wire.rendering import Losses, Rendered
 
 _ENCODER = msgspec.json.Encoder()
@@ -28,7 +29,10 @@ def patch_request(
     raw = prompt.raw
     spans = find_members(raw)
     edits: list[Edit] = [(*spans["model"].value, _ENCODER.encode(model))]
-    if not knows_base64 and prompt.embedding is not None and prompt.embedding.is_base64:
+    asked = prompt.embedding or EmbeddingAsked()
+    if asked.was_tokens:
+        edits.append((*spans["input"].value, _ENCODER.encode(_texts(prompt))))
+    if not knows_base64 and asked.is_base64:
         edits.append((*spans["encoding_format"].value, b'"float"'))
     if "dimensions" in spans and dimensions_name != "dimensions":
         edits.append((*spans["dimensions"].key, _ENCODER.encode(dimensions_name)))
@@ -42,10 +46,7 @@ def render_request(prompt: Prompt, *, model: str, dimensions_name: str = "dimens
     asked = prompt.embedding
     body: dict[str, object] = {
         "model": model,
-        "input": [
-            "\n".join(part.text for part in message.parts if isinstance(part, Text))
-            for message in prompt.messages
-        ],
+        "input": _texts(prompt),
         "encoding_format": "float",
     }
     if asked is not None and asked.has_mixed_dimensions:
@@ -55,3 +56,10 @@ def render_request(prompt: Prompt, *, model: str, dimensions_name: str = "dimens
         body[dimensions_name] = asked.dimensions
     losses.add_places(prompt.unknown)
     return Rendered(_ENCODER.encode(body), losses.names())
+
+
+def _texts(prompt: Prompt) -> list[str]:
+    return [
+        "\n".join(part.text for part in message.parts if isinstance(part, Text))
+        for message in prompt.messages
+    ]

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from backends.wire.clients import EMBEDDERS
 from backends.wire.embeddings import Embeddings, to_base64, to_numbers
 from backends.wire.failure import Failure, WireError
 from backends.wire.json_patch import find_members
+from backends.wire.openai_embeddings.tokens import read_tokens, read_vocabulary
 from backends.wire.prompt import Asked, EmbeddingAsked, Message, Prompt, Text
 from backends.wire.usage import Usage
 
@@ -64,6 +66,31 @@ def test_texts_of_openai_are_turns() -> None:
     assert openai_prompt(encoding_format=None, dimensions=None).embedding == EmbeddingAsked()
 
 
+def test_tokens_are_read_as_their_text() -> None:
+    """One text, several, or beside texts: what is looked at is what travels, in either format."""
+    assert openai_prompt(input=[15339, 1917]).messages == turns("hello world")
+    mixed = openai_prompt(input=[[9642], "plain", [3923, 374, 279, 6864, 315, 9822, 30]])
+    texts = ["Yes", "plain", "What is the capital of France?"]
+    assert mixed.messages == turns(*texts)
+    passed = openai_embeddings.patch_request(mixed, model="e", knows_base64=True)
+    assert json.loads(passed) == {"model": "e", "input": texts}
+    google = json.loads(gemini_embeddings.render_request(mixed, model="e").body)["requests"]
+    assert [one["content"]["parts"][0]["text"] for one in google] == texts
+
+
+def test_half_of_a_character_is_shown_as_such() -> None:
+    """As where a client cut a long text between two tokens."""
+    assert read_tokens([94]) == "\ufffd"
+    assert read_tokens([]) is None
+
+
+def test_another_vocabulary_is_none(tmp_path: Path) -> None:
+    """A file that is missing, or not the one whose hash is known: then no number is taken."""
+    assert read_vocabulary(tmp_path / "none") == []
+    (tmp_path / "other").write_text("IQ== 0\n")
+    assert read_vocabulary(tmp_path / "other") == []
+
+
 def test_contents_of_google_are_turns() -> None:
     """In either spelling; parts of one content stay together, tasks are kept to be looked at."""
     asked = google_prompt(
@@ -92,9 +119,13 @@ def test_a_role_is_looked_at_unless_it_is_one() -> None:
 @pytest.mark.parametrize(
     ("said", "words", "param"),
     [
-        ({"input": [1, 2]}, "numbers of tokens", "input[0]"),
-        ({"input": [[1], [2]]}, "numbers of tokens", "input[0]"),
-        ({"input": ["a", 1]}, "numbers of tokens", "input[1]"),
+        ({"input": [100_256]}, "no token", "input"),
+        ({"input": ["a", [-1]]}, "no token", "input[1]"),
+        ({"input": [[1], []]}, "no token", "input[1]"),
+        ({"input": [[1, "a"]]}, "no token", "input[0]"),
+        ({"input": [[True]]}, "no token", "input[0]"),
+        ({"input": [[10**30]]}, "no token", "input[0]"),
+        ({"input": ["a", 1]}, "must be a text", "input[1]"),
         ({"input": [True]}, "must be a text", "input[0]"),
         ({"input": [{"text": "a"}]}, "must be a text", "input[0]"),
         ({"input": ""}, "must not be empty", "input"),
