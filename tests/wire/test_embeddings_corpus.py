@@ -12,6 +12,8 @@ from backends.wire.clients import EMBEDDERS
 from backends.wire.embeddings import Embeddings
 from backends.wire.failure import WireError
 from backends.wire.prompt import Asked, EmbeddingAsked, Message, Prompt, Text
+from gateway.facts import segments
+from gateway.quotes import measure
 from tests.clients.replay import read_exchanges
 
 
@@ -105,3 +107,17 @@ def test_every_recorded_answer_keeps_its_numbers(recordings: list[dict[str, Any]
         assert all(len(vector) > 100 for vector in seen[0])
         read += 1
     assert read > 30
+
+
+def test_no_host_counted_more_than_the_bound(recordings: list[dict[str, Any]]) -> None:
+    """What a recorded host billed is below what would have been reserved, and booked where nobody counts."""
+    checked = 0
+    for exchange in recordings:
+        if exchange["usage"] is None or "inline_data" in json.dumps(exchange["request"]["body"]):
+            continue
+        counted = exchange["usage"].get("prompt_tokens", exchange["usage"].get("promptTokenCount"))
+        prompt = parse(exchange)
+        bound = measure(prompt, segments(prompt), ()).input_tokens_max
+        assert counted <= bound, exchange["id"]
+        checked += 1
+    assert checked > 25
