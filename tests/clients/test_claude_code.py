@@ -43,7 +43,7 @@ def stage(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[S
         yield stage
 
 
-@pytest.mark.parametrize("model", [*TARGETS, "auto:private"])
+@pytest.mark.parametrize("model", [*TARGETS, "auto", "auto:private"])
 def test_a_task_with_a_tool_call(commands: Path, stage: Stage, model: str, tmp_path: Path) -> None:
     """It asks, calls the tool that the model wants, sends the result back and ends well; both calls are booked."""
     watch = stage.watch()

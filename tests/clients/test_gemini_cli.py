@@ -131,7 +131,6 @@ def test_the_first_thing_that_a_newcomer_sees(commands: Path, tmp_path: Path) ->
 
 
 FAULTS = [
-    ("own/gemini", ("error-mid:0",)),
     ("own/gemini", ("", "reset-mid:1")),
     ("own/claude", ("reset-mid:5",)),
     ("own/claude", ("", "reset-mid:4")),
