@@ -1,4 +1,4 @@
-"""The real Claude Code finishes a task with a tool call, whichever provider answers."""
+"""The real Claude Code finishes a task with a tool call, whichever provider answers, and gets over what breaks."""
 
 import json
 from collections.abc import Generator
@@ -11,7 +11,9 @@ from tests.clients.agents import (
     COMMAND,
     LAST_WORDS,
     SAID,
+    Ran,
     Stage,
+    Watch,
     install,
     run_agent,
     staged,
@@ -43,10 +45,8 @@ def stage(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[S
         yield stage
 
 
-@pytest.mark.parametrize("model", [*TARGETS, "auto", "auto:private"])
-def test_a_task_with_a_tool_call(commands: Path, stage: Stage, model: str, tmp_path: Path) -> None:
-    """It asks, calls the tool that the model wants, sends the result back and ends well; both calls are booked."""
-    watch = stage.watch()
+def run(commands: Path, stage: Stage, model: str, folder: Path) -> Ran:
+    """One prompt, without anybody who could be asked."""
     environ = {
         "IS_SANDBOX": "1", "ANTHROPIC_BASE_URL": stage.gateway.url,
         "ANTHROPIC_API_KEY": stage.gateway.key, "ANTHROPIC_MODEL": model,
@@ -55,7 +55,11 @@ def test_a_task_with_a_tool_call(commands: Path, stage: Stage, model: str, tmp_p
     }  # fmt: skip
     command = [str(commands / "claude"), "-p", "say hello", "--output-format", "stream-json"]
     command += ["--verbose", "--allowedTools", "Bash"]
-    ran = run_agent(command, tmp_path, environ)
+    return run_agent(command, folder, environ)
+
+
+def check(ran: Ran, watch: Watch) -> None:
+    """The tool ran once, the model got its result, and its last words were shown."""
     assert ran.code == 0, ran.output + ran.errors
     assert ran.wrote == f"{SAID}\n"
     events: list[dict[str, Any]] = [json.loads(line) for line in ran.output.splitlines()]
@@ -69,7 +73,40 @@ def test_a_task_with_a_tool_call(commands: Path, stage: Stage, model: str, tmp_p
     assert kinds == ["tool_use", "tool_result", "text"]
     assert SAID in json.dumps(blocks[1])
     assert events[-1]["result"] == LAST_WORDS
+    bodies = watch.bodies()
+    assert SAID in "".join(tool_results(bodies[-1]))
+    assert not tool_results(bodies[0])
+
+
+@pytest.mark.parametrize("model", [*TARGETS, "auto", "auto:private"])
+def test_a_task_with_a_tool_call(commands: Path, stage: Stage, model: str, tmp_path: Path) -> None:
+    """It asks, calls the tool that the model wants, sends the result back and ends well; both calls are booked."""
+    watch = stage.watch()
+    check(run(commands, stage, model, tmp_path), watch)
     rows = watch.requests()
-    assert {(row["format"], row["state"]) for row in rows} == {("anthropic-messages", "answered")}
-    assert len(rows) == 2
-    assert [SAID in "".join(tool_results(body)) for body in watch.bodies()] == [False, True]
+    assert [(row["format"], row["state"]) for row in rows] == [
+        ("anthropic-messages", "answered")
+    ] * 2
+
+
+FAULTS = [
+    ("own/claude", ("429:1",)),
+    ("own/claude", ("error-mid:5",)),
+    ("own/claude", ("", "reset-mid:4")),
+    ("own/gpt", ("", "close-mid:3")),
+    ("own/gemini", ("error-mid:0",)),
+]
+"""Before anything was seen of an answer, and amid its words."""
+
+
+@pytest.mark.parametrize(("model", "faults"), FAULTS, ids=str)
+def test_it_gets_over_a_fault(
+    commands: Path, stage: Stage, model: str, faults: tuple[str, ...], tmp_path: Path
+) -> None:
+    """It asks again and finishes; what broke is booked as failed."""
+    watch = stage.watch()
+    stage.fail(*faults)
+    check(run(commands, stage, model, tmp_path), watch)
+    states = ["answered", "answered"]
+    states.insert(len(faults) - 1, "failed")
+    assert [row["state"] for row in watch.requests()] == states
