@@ -11,7 +11,7 @@ from backends.counting import Counter
 from backends.embeddings import prepare_at_google, read_from_google
 from backends.target import Endpoint, Target
 from backends.wire.failure import Failure
-from backends.wire.gemini import EventParser, parse_answer, read_error, render_request
+from backends.wire.gemini import EventParser, read_error, render_request
 from backends.wire.gemini.passing import open_pass_relay, pass_answer
 from backends.wire.gemini.patch import patch_request, set_member
 from backends.wire.outcome import Answer, StreamRelay
@@ -75,7 +75,8 @@ class GeminiAdapter:
             return read_from_google(prompt, target, body)
         if prompt.format == FORMAT:
             return pass_answer(body)
-        return fold_answer(prompt, parse_answer(body, created_at=int(self._now())))
+        parser = EventParser(created_at=int(self._now()))
+        return fold_answer(prompt, parser.read_answer(body), tuple(parser.dropped))
 
     def find_counter(self, target: Target) -> Counter:
         """See :class:`backends.adapter.ProviderAdapter`."""

@@ -66,6 +66,17 @@ class LogprobsDelta(msgspec.Struct, tag="logprobs"):
     choice: int = 0
 
 
+class Citation(msgspec.Struct, tag="citation"):
+    """A source on the web that text of a choice rests on: its characters ``start`` to ``end``, or some of it where
+    the provider does not say which."""
+
+    url: str
+    title: str = ""
+    start: int | None = None
+    end: int | None = None
+    choice: int = 0
+
+
 class CallStart(msgspec.Struct, tag="call_start"):
     """A tool call begins; ``index`` counts the calls of one choice from 0."""
 
@@ -106,6 +117,7 @@ Event = (
     | ReasoningDelta
     | RefusalDelta
     | LogprobsDelta
+    | Citation
     | CallStart
     | CallDelta
     | Finish

@@ -10,6 +10,7 @@ from backends.wire.clients import CLIENTS
 from backends.wire.events import (
     CallDelta,
     CallStart,
+    Citation,
     End,
     Event,
     Finish,
@@ -193,7 +194,7 @@ def read_event(outcome: Outcome, event: Event) -> None:
             outcome.finish_reason, outcome.raw_finish_reason = reason, raw
         case End(usage):
             outcome.usage = usage
-        case LogprobsDelta():
+        case LogprobsDelta() | Citation():
             pass  # Of text that was counted.
 
 

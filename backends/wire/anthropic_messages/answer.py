@@ -16,6 +16,7 @@ from backends.wire.anthropic_messages.usage import RawUsage, merge_usage, normal
 from backends.wire.events import (
     CallDelta,
     CallStart,
+    Citation,
     End,
     Event,
     Finish,
@@ -89,6 +90,13 @@ class _Delta(msgspec.Struct):
     partial_json: str = ""
     thinking: str = ""
     signature: str = ""
+    citation: msgspec.Raw = _ABSENT
+
+
+class _Source(msgspec.Struct):
+    type: str = ""
+    url: str | None = None
+    title: str | None = None
 
 
 class _BlockDelta(msgspec.Struct):
@@ -122,6 +130,7 @@ _BLOCK_DELTA = msgspec.json.Decoder(_BlockDelta)
 _BLOCK_STOP = msgspec.json.Decoder(_BlockStop)
 _MESSAGE_DELTA = msgspec.json.Decoder(_MessageDelta)
 _ERROR = msgspec.json.Decoder(ErrorBody)
+_SOURCES = msgspec.json.Decoder(_Source | list[_Source])
 _NAMED = msgspec.json.Decoder(_Named)
 
 
@@ -252,7 +261,7 @@ class EventParser:
                 if block.text:
                     events.append(TextDelta(block.text))
                 if bytes(block.citations) not in (b"", b"[]", b"null"):
-                    self.dropped["citations"] = None
+                    self._cite(block.citations, events)
             case "tool_use":
                 self._open_call(opened, block, events)
             case "thinking":
@@ -264,6 +273,18 @@ class EventParser:
                 events.append(ReasoningDelta("", block.data, ISSUER, is_redacted=True))
             case other:
                 self.dropped[f"content.{other}"] = None
+
+    def _cite(self, raw: msgspec.Raw, events: list[Event]) -> None:
+        """Sources on the web, one or a list; what stands in the prompt's own documents has no counterpart."""
+        try:
+            sources = _SOURCES.decode(raw)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            sources = _Source()
+        for source in sources if isinstance(sources, list) else (sources,):
+            if source.type == "web_search_result_location" and source.url:
+                events.append(Citation(source.url, source.title or ""))
+            else:
+                self.dropped["citations"] = None
 
     def _open_call(self, opened: _OpenBlock, block: _Block, events: list[Event]) -> None:
         opened.is_answer = block.name == self._answer_tool
@@ -301,7 +322,7 @@ class EventParser:
                 if delta.signature:
                     events.append(ReasoningDelta("", delta.signature, ISSUER))
             case "citations_delta":
-                self.dropped["citations"] = None
+                self._cite(delta.citation, events)
             case other:
                 self.dropped[f"content.{other}"] = None
 

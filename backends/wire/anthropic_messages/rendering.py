@@ -2,7 +2,8 @@
 
 Promises: content blocks open and close once and never overlap, whatever order the target's pieces came in;
 ``message_stop`` only after the provider's own end; counts by Anthropic's rules (cached input beside
-``input_tokens``); signatures of others travel wrapped; what has no place is named in ``dropped``.
+``input_tokens``); signatures of others travel wrapped; what has no place is named in ``dropped``: so are sources on
+the web, which the format ties to Anthropic's own search by an index that only Anthropic can make, and wants back.
 """
 
 from typing import assert_never
@@ -15,6 +16,7 @@ from backends.wire.anthropic_messages.errors import render_error_event
 from backends.wire.events import (
     CallDelta,
     CallStart,
+    Citation,
     End,
     Event,
     Finish,
@@ -100,6 +102,9 @@ class MessagesRenderer:
                 return self._close()
             case LogprobsDelta():
                 self.dropped["logprobs"] = None
+                return b""
+            case Citation():
+                self.dropped["citations"] = None
                 return b""
             case End(usage):
                 return self._end(usage)
@@ -306,7 +311,13 @@ class _Content:
 
     def add(
         self,
-        event: TextDelta | RefusalDelta | ReasoningDelta | LogprobsDelta | CallStart | CallDelta,
+        event: TextDelta
+        | RefusalDelta
+        | ReasoningDelta
+        | LogprobsDelta
+        | Citation
+        | CallStart
+        | CallDelta,
     ) -> None:
         """Take one event."""
         match event:
@@ -329,6 +340,8 @@ class _Content:
                 self._calls[index][1].append(arguments)
             case LogprobsDelta():
                 self.dropped["logprobs"] = None
+            case Citation():
+                self.dropped["citations"] = None
             case _:
                 assert_never(event)
 

@@ -23,6 +23,7 @@ from backends.wire.events import (
 )
 from backends.wire.failure import Failure, WireError
 from backends.wire.gemini.errors import ErrorStatus, describe_error
+from backends.wire.gemini.grounding import read_citations, read_grounding
 from backends.wire.gemini.logprobs import read_result
 from backends.wire.gemini.signed import ISSUER
 from backends.wire.sse import SseReader
@@ -152,10 +153,11 @@ class EventParser:
 
     ``created_at`` is the Unix time given to ``Start``. After :meth:`feed`, look at :attr:`failure`:
     set, the answer is broken and nothing more comes. :attr:`early_input` is what the provider said
-    of the input so far; :attr:`dropped` names content that has no counterpart.
+    of the input so far; :attr:`dropped` names content that has no counterpart. ``reads_sources``: what the
+    text rests on is of interest too, for which the text is kept until the end.
     """
 
-    def __init__(self, *, created_at: int = 0) -> None:
+    def __init__(self, *, created_at: int = 0, reads_sources: bool = True) -> None:
         self.failure: Failure | None = None
         self.early_input: Usage | None = None
         self.dropped: dict[str, None] = {}
@@ -163,6 +165,7 @@ class EventParser:
         self._created_at = created_at
         self._response_id = ""
         self._calls: dict[int, int] = {}
+        self._texts: list[TextDelta] | None = [] if reads_sources else None
         self._finishes: dict[int, str | None] = {}
         self._blocked: str | None = None
         self._usage: _RawUsage | None = None
@@ -271,12 +274,6 @@ class EventParser:
             self._finishes[choice] = reason
         else:
             self._finishes.setdefault(choice, None)
-        for raw, name in (
-            (candidate.grounding_metadata, "groundingMetadata"),
-            (candidate.citation_metadata, "citationMetadata"),
-        ):
-            if raw is not _ABSENT and bytes(raw) not in _NOTHING:
-                self.dropped[name] = None
         if candidate.content is not None:
             for part in candidate.content.parts:
                 self._read_part(part, choice, events)
@@ -285,6 +282,13 @@ class EventParser:
             tokens = read_result(logprobs, self.dropped)
             if tokens:
                 events.append(LogprobsDelta(tokens, choice))
+        grounding, citations = candidate.grounding_metadata, candidate.citation_metadata
+        if (grounding is not _ABSENT or citations is not _ABSENT) and self._texts is not None:
+            text = "".join(one.text for one in self._texts if one.choice == choice)
+            if bytes(grounding) not in _NOTHING:
+                events += read_grounding(grounding, text, choice, self.dropped)
+            if bytes(citations) not in _NOTHING:
+                events += read_citations(citations, text, choice, self.dropped)
 
     def _read_part(self, part: _Part, choice: int, events: list[Event]) -> None:
         signature = part.thought_signature
@@ -297,7 +301,10 @@ class EventParser:
                     events.append(ReasoningDelta(part.text, signature, issuer, choice=choice))
                 return
             if part.text:
-                events.append(TextDelta(part.text, choice))
+                delta = TextDelta(part.text, choice)
+                events.append(delta)
+                if self._texts is not None:
+                    self._texts.append(delta)
             if signature:
                 events.append(ReasoningDelta("", signature, ISSUER, choice=choice))
         else:

@@ -17,7 +17,7 @@ from backends.wire.relay import PassRelay, read_event
 
 def open_pass_relay(prompt: Prompt, *, created_at: int = 0) -> StreamRelay:
     """The relay for one streamed answer to ``prompt``."""
-    parser = EventParser(created_at=created_at)
+    parser = EventParser(created_at=created_at, reads_sources=False)
     if not prompt.asked.is_array:
         return PassRelay(parser, prompt, EVENT_BYTES_MAX)
     asked = msgspec.structs.replace(prompt.asked, is_array=False)
@@ -28,7 +28,7 @@ def open_pass_relay(prompt: Prompt, *, created_at: int = 0) -> StreamRelay:
 def pass_answer(body: bytes) -> Answer:
     """A plain answer as it came. Raises ``WireError`` if it is none."""
     outcome = Outcome(is_complete=True)
-    for event in EventParser().read_answer(body):
+    for event in EventParser(reads_sources=False).read_answer(body):
         read_event(outcome, event)
     return Answer(body, outcome)
 

@@ -13,6 +13,7 @@ import orjson
 from backends.wire.events import (
     CallDelta,
     CallStart,
+    Citation,
     End,
     Event,
     Finish,
@@ -26,6 +27,7 @@ from backends.wire.events import (
 )
 from backends.wire.failure import Failure, WireError
 from backends.wire.gemini.answer import FINISH_REASONS
+from backends.wire.gemini.grounding import render_grounding
 from backends.wire.gemini.logprobs import render_result
 from backends.wire.gemini.refusals import render_stream_error
 from backends.wire.gemini.signed import ISSUER, wrap_signature
@@ -53,10 +55,14 @@ _TRIES_MAX = 64
 class _Choice:
     """One candidate while it comes."""
 
-    __slots__ = ("calls", "finish", "has_hidden", "is_refused", "tries_left")
+    __slots__ = (
+        "calls", "citations", "finish", "has_hidden", "is_refused", "texts", "tries_left",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.calls: dict[int, tuple[CallStart, list[str]]] = {}
+        self.texts: list[str] = []
+        self.citations: list[Citation] = []
         self.finish: Json | None = None
         self.is_refused = False
         self.has_hidden = False
@@ -73,7 +79,13 @@ class PartMaker:
 
     def take(
         self,
-        event: TextDelta | ReasoningDelta | RefusalDelta | CallStart | CallDelta | Finish,
+        event: TextDelta
+        | ReasoningDelta
+        | RefusalDelta
+        | Citation
+        | CallStart
+        | CallDelta
+        | Finish,
     ) -> list[Json]:
         """The parts that ``event`` completes, all of its choice. Raises ``WireError`` for broken arguments
         and for a finish that is an error."""
@@ -82,6 +94,7 @@ class PartMaker:
             choice = self.choices[event.choice] = _Choice()
         match event:
             case TextDelta(text):
+                choice.texts.append(text)
                 return [*self._flush(choice), {"text": text}] if text else []
             case CallStart():
                 choice.calls[event.index] = (event, [])
@@ -96,6 +109,9 @@ class PartMaker:
             case RefusalDelta(text):
                 choice.is_refused = True
                 return [*self._flush(choice), {"text": text}] if text else []
+            case Citation():
+                choice.citations.append(event)
+                return []
             case Finish():
                 parts = self._flush(choice, is_last=True)
                 choice.finish = _render_finish(event, is_refused=choice.is_refused)
@@ -156,6 +172,14 @@ def _render_call(start: CallStart, text: str) -> Json:
     return part
 
 
+def _close(choice: _Choice) -> Json:
+    """What a candidate says at its end."""
+    said = dict(choice.finish or {})
+    if choice.citations:
+        said["groundingMetadata"] = render_grounding("".join(choice.texts), choice.citations)
+    return said
+
+
 def _render_finish(event: Finish, *, is_refused: bool) -> Json:
     reason = "refusal" if is_refused and event.reason == "stop" else event.reason
     word = FINISH_WORDS.get(reason)
@@ -208,6 +232,7 @@ class GeminiRenderer:
             if choice is not None and not choice.calls:
                 if not event.text:
                     return b""
+                choice.texts.append(event.text)
                 end = self._text_ends.get(event.choice) or self._make_text_end(event.choice)
                 return _BEGIN_TEXT + orjson.dumps(event.text) + end
         if isinstance(event, Start):
@@ -240,8 +265,7 @@ class GeminiRenderer:
     def _end(self, usage: Usage | None) -> bytes:
         body: Json = {
             "candidates": [
-                {"content": {"parts": [{"text": ""}], "role": "model"}, **(found.finish or {}),
-                 "index": at}
+                {"content": {"parts": [{"text": ""}], "role": "model"}, **_close(found), "index": at}
                 for at, found in sorted(self._choices.items())
             ]
         }  # fmt: skip
@@ -272,7 +296,7 @@ def render_answer(events: list[Event], *, shows_thoughts: bool) -> tuple[bytes, 
     if not maker.choices or any(found.finish is None for found in maker.choices.values()):
         raise _broken("the provider's answer has no end")
     candidates = [
-        {"content": {"parts": _merge(parts[at]), "role": "model"}, **(found.finish or {}),
+        {"content": {"parts": _merge(parts[at]), "role": "model"}, **_close(found),
          "index": at, **({"logprobsResult": render_result(tokens[at])} if at in tokens else {})}
         for at, found in sorted(maker.choices.items())
     ]  # fmt: skip

@@ -20,6 +20,7 @@ from backends.wire.events import (
     TextDelta,
 )
 from backends.wire.failure import Failure, WireError
+from backends.wire.openai_chat.citations import read_annotations, read_sources
 from backends.wire.openai_chat.errors import ErrorBody, describe_stream_error
 from backends.wire.openai_chat.logprobs import read_choice
 from backends.wire.openai_chat.passing import EVENT_BYTES_MAX, FINISH_REASONS
@@ -98,6 +99,8 @@ class _Chunk(msgspec.Struct):
     usage: RawUsage | None = None
     error: ErrorBody | str | None = None
     x_groq: _Groq | None = None
+    search_results: msgspec.Raw = _ABSENT
+    citations: msgspec.Raw = _ABSENT
 
 
 _CHUNK = msgspec.json.Decoder(_Chunk)
@@ -145,6 +148,9 @@ class EventParser:
         self._id = ""
         self._states: dict[int, _State] = {}
         self._usage: Usage | None = None
+        self._sources = (_ABSENT, _ABSENT)
+        """Perplexity's, which it repeats with every piece."""
+        self._has_cited = False
         self._has_started = False
         self._has_ended = False
 
@@ -204,6 +210,8 @@ class EventParser:
             self._usage = normalise_usage(usage) or self._usage
         if chunk.error is not None:
             raise WireError(describe_stream_error(chunk.error))
+        if chunk.search_results is not _ABSENT or chunk.citations is not _ABSENT:
+            self._sources = (chunk.search_results, chunk.citations)
         if not chunk.choices:
             return
         if not self._has_started:
@@ -253,10 +261,14 @@ class EventParser:
             events.append(RefusalDelta(said.refusal, at))
         for call in said.tool_calls or ():
             self._read_call(at, state, call, events)
-        for name in ("annotations", "audio", "function_call"):
-            raw: msgspec.Raw = getattr(said, name)
-            if raw is not _ABSENT and bytes(raw) not in _EMPTY:
-                self.dropped[name] = None
+        if said.annotations is not _ABSENT:
+            citations = read_annotations(said.annotations, self.dropped, at)
+            self._has_cited = self._has_cited or bool(citations)
+            events += citations
+        if said.audio is not _ABSENT and bytes(said.audio) not in _EMPTY:
+            self.dropped["audio"] = None
+        if said.function_call is not _ABSENT and bytes(said.function_call) not in _EMPTY:
+            self.dropped["function_call"] = None
 
     def _read_details(
         self, at: int, details: list[_Detail], events: list[Event], *, wants_text: bool
@@ -323,6 +335,8 @@ class EventParser:
     def _end(self, events: list[Event]) -> None:
         if not self._states or any(state.finish is None for state in self._states.values()):
             raise WireError(_broken("an end without a finish reason"))
+        if not self._has_cited:
+            events += read_sources(*self._sources)
         for at, state in self._states.items():
             for call in state.by_index.values():
                 self._give(at, call, events)

@@ -11,6 +11,7 @@ import orjson
 from backends.wire.events import (
     CallDelta,
     CallStart,
+    Citation,
     End,
     Event,
     Finish,
@@ -23,6 +24,7 @@ from backends.wire.events import (
     TokenLogprob,
 )
 from backends.wire.failure import Failure, WireError
+from backends.wire.openai_chat.citations import render_citation
 from backends.wire.openai_chat.errors import render_error_event
 from backends.wire.openai_chat.logprobs import render_choice
 from backends.wire.openai_chat.signed import DETAILS, EXTRA, Thoughts, extra_content
@@ -56,6 +58,7 @@ class ChatRenderer:
         self._before_choice = b'data: {"choices":['
         """What chunks begin with: they differ in their delta only."""
         self._thoughts: dict[int, Thoughts] = {}
+        self._annotations: dict[int, list[Json]] = {}
 
     def render(self, event: Event) -> bytes:
         """The bytes of one event, maybe none. Raises ``WireError`` for a finish that is an error."""
@@ -83,6 +86,9 @@ class ChatRenderer:
                 return self._delta(choice, {"refusal": text})
             case LogprobsDelta(tokens, choice):
                 return self._delta(choice, {}, {"logprobs": render_choice(tokens)})
+            case Citation():
+                self._annotations.setdefault(event.choice, []).append(_annotation(event))
+                return b""
             case Start(response_id, response_model, created_at):
                 self._head = {
                     "id": response_id,
@@ -93,9 +99,12 @@ class ChatRenderer:
                 self._before_choice = b'data: %b,"choices":[' % orjson.dumps(self._head)[:-1]
                 return self._delta(0, {"content": ""})
             case Finish(reason, raw, choice):
-                return self._chunk(
-                    [{"index": choice, "delta": {}, "finish_reason": finish_word(reason, raw)}]
-                )
+                end: Json = {
+                    "index": choice,
+                    "delta": {},
+                    "finish_reason": finish_word(reason, raw),
+                }
+                return self._annotate(choice) + self._chunk([end])
             case End(usage):
                 return self._end(usage)
             case _:
@@ -116,6 +125,11 @@ class ChatRenderer:
         if detail is not None:
             delta[DETAILS] = [detail]
         return self._delta(event.choice, delta) if delta else b""
+
+    def _annotate(self, choice: int) -> bytes:
+        """All annotations in one piece, as OpenAI sends them: its SDK joins no lists of them."""
+        annotations = self._annotations.pop(choice, None)
+        return b"" if annotations is None else self._delta(choice, {"annotations": annotations})
 
     def _delta(self, choice: int, delta: Json, beside: Json | None = None) -> bytes:
         if choice not in self._opened:
@@ -170,6 +184,7 @@ class _Message:
         self.details: list[Json] = []
         self.refusal: list[str] = []
         self.logprobs: list[TokenLogprob] = []
+        self.annotations: list[Json] = []
         self.calls: dict[int, tuple[CallStart, list[str]]] = {}
         self.finish: str | None = None
 
@@ -185,9 +200,15 @@ class _Message:
             message["reasoning_content"] = "".join(self.reasoning)
         if self.details:
             message[DETAILS] = self.details
+        if self.annotations:
+            message["annotations"] = self.annotations
         if self.calls:
             message["tool_calls"] = [_whole_call(*self.calls[at]) for at in sorted(self.calls)]
         return message
+
+
+def _annotation(citation: Citation) -> Json:
+    return {"type": "url_citation", "url_citation": render_citation(citation)}
 
 
 def _whole_call(start: CallStart, pieces: list[str]) -> Json:
@@ -243,6 +264,7 @@ def _fold(
     | ReasoningDelta
     | RefusalDelta
     | LogprobsDelta
+    | Citation
     | CallStart
     | CallDelta
     | Finish,
@@ -260,6 +282,8 @@ def _fold(
                 message.reasoning.append(event.text)
         case LogprobsDelta(tokens):
             message.logprobs += tokens
+        case Citation():
+            message.annotations.append(_annotation(event))
         case CallStart():
             message.calls[event.index] = (event, [])
         case CallDelta(index, arguments):

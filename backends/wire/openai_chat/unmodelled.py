@@ -37,6 +37,7 @@ _KNOWN_PARTS: Mapping[str, tuple[str, frozenset[str]]] = {
     "file": ("file", frozenset(FileBody.__struct_fields__)),
 }
 _KNOWN_THINKING = _KNOWN_MESSAGE | {DETAILS, "reasoning_content", "reasoning"}
+_KNOWN_UNCITED = _KNOWN_THINKING | {"annotations"}
 _KNOWN_CALL = frozenset({"id", "type", "function", EXTRA})
 _KNOWN_TOOL = frozenset({"type", "function"})
 _KNOWN_FUNCTION = frozenset(Function.__struct_fields__)
@@ -77,7 +78,9 @@ def collect_unmodelled(tree: dict[str, Json], raw: bytes) -> dict[str, bytes]:
 def _unknown_in_message(message: dict[str, Json], path: str, found: dict[str, Json]) -> None:
     if not message.keys() <= _KNOWN_MESSAGE:
         if message["role"] == "assistant":
-            _collect(message, _KNOWN_THINKING, path, found)
+            # OpenAI's SDK sends an answer back with a list of annotations, mostly an empty one.
+            known = _KNOWN_THINKING if message.get("annotations") else _KNOWN_UNCITED
+            _collect(message, known, path, found)
             collect_unsigned(message, path, found)
         else:
             _collect(message, _KNOWN_MESSAGE, path, found)

@@ -12,6 +12,7 @@ import orjson
 from backends.wire.events import (
     CallDelta,
     CallStart,
+    Citation,
     End,
     Event,
     Finish,
@@ -62,7 +63,7 @@ class CompletionsRenderer:
                 return b""
             case End(usage):
                 return self._end(usage)
-            case ReasoningDelta() | CallStart() | CallDelta() | LogprobsDelta():
+            case ReasoningDelta() | CallStart() | CallDelta() | LogprobsDelta() | Citation():
                 note_lost(event, self.dropped)
                 return b""
             case _:
@@ -106,7 +107,7 @@ def render_answer(prompt: Prompt, events: list[Event]) -> tuple[bytes, tuple[str
                 body = render_head(event)
             case End():
                 usage = event.usage
-            case ReasoningDelta() | CallStart() | CallDelta() | LogprobsDelta():
+            case ReasoningDelta() | CallStart() | CallDelta() | LogprobsDelta() | Citation():
                 note_lost(event, dropped)
     if not finishes or not texts.keys() <= finishes.keys():
         message = "the provider's answer has no end"
@@ -150,11 +151,14 @@ def finish_word(reason: FinishReason, raw: str) -> str:
 
 
 def note_lost(
-    event: ReasoningDelta | CallStart | CallDelta | LogprobsDelta, dropped: dict[str, None]
+    event: ReasoningDelta | CallStart | CallDelta | LogprobsDelta | Citation,
+    dropped: dict[str, None]
 ) -> None:
     """What the format cannot show."""
     if isinstance(event, LogprobsDelta):
         dropped["logprobs"] = None  # A chat's have another form.
+    elif isinstance(event, Citation):
+        dropped["annotations"] = None
     elif not isinstance(event, ReasoningDelta):
         dropped["tool_calls"] = None
     elif event.text:

@@ -22,6 +22,7 @@ from backends.wire.events import (
     TextDelta,
 )
 from backends.wire.failure import Failure, WireError
+from backends.wire.openai_chat.citations import read_annotation, read_annotations
 from backends.wire.openai_chat.errors import ErrorBody, describe_stream_error
 from backends.wire.openai_chat.logprobs import read_part
 from backends.wire.openai_responses import answer_shapes as shapes
@@ -52,13 +53,15 @@ _NO_LOGPROBS = (msgspec.Raw(b"[]"), shapes.ABSENT)
 class _State:
     """An item of the output: which parts of it were given, and for a call its number."""
 
-    __slots__ = ("call", "given", "id", "is_done", "last", "logged")
+    __slots__ = ("call", "cited", "given", "id", "is_done", "last", "logged")
 
     def __init__(self) -> None:
         self.call = -1
         self.id: str | None = None
         """Its name, if it is thinking."""
         self.given: set[int] = set()
+        self.cited: set[int] = set()
+        """Parts whose annotations were given."""
         self.logged: set[int] = set()
         """Parts whose log probabilities were given."""
         self.last = -1
@@ -78,6 +81,7 @@ class EventParser:
         self._created_at = created_at
         self._states: dict[int, _State] = {}
         self._calls = 0
+        self._first_text: _State | None = None
         self._has_refusal = False
         self._has_started = False
         self._has_ended = False
@@ -171,7 +175,7 @@ class EventParser:
                 self._start(response, events)
                 self._end(response, events, status=name.removeprefix("response."))
             case "response.output_text.annotation.added":
-                self.dropped["annotations"] = None
+                self._cite(shapes.ADDED.decode(data), events)
             case "error":
                 said_error = shapes.ERROR.decode(data)
                 flat = ErrorBody(said_error.message, None, said_error.code, said_error.param)
@@ -222,6 +226,8 @@ class EventParser:
             self._open_call(state, shapes.CALL.decode(item), events)
         elif head.type == "reasoning":
             state.id = head.id
+        elif head.type == "message" and self._first_text is None:
+            self._first_text = state
 
     def _open_call(self, state: _State, call: shapes.Call, events: list[Event]) -> None:
         if state.call >= 0:
@@ -248,6 +254,18 @@ class EventParser:
         state.last = part
         state.given.add(part)
         events.append(ReasoningDelta(text, id=state.id))
+
+    def _cite(self, added: shapes.Added, events: list[Event]) -> None:
+        state, at = self._state(added.output_index, events), added.content_index
+        state.cited.add(at)
+        has_place = self._is_first(state, at)
+        citation = read_annotation(added.annotation, self.dropped, has_place=has_place)
+        if citation is not None:
+            events.append(citation)
+
+    def _is_first(self, state: _State, at: int) -> bool:
+        """Whether a part is the first of the answer's texts: places count from its beginning."""
+        return at == 0 and self._first_text is state
 
     def _log(self, delta: shapes.Delta, events: list[Event]) -> None:
         tokens = read_part(delta.logprobs, self.dropped)
@@ -284,6 +302,7 @@ class EventParser:
         state.is_done = True
         match shapes.KIND.decode(item).type:
             case "message":
+                self._first_text = self._first_text or state
                 self._read_message(state, shapes.MESSAGE.decode(item), events)
             case "function_call":
                 call = shapes.CALL.decode(item)
@@ -298,8 +317,6 @@ class EventParser:
 
     def _read_message(self, state: _State, item: shapes.Message, events: list[Event]) -> None:
         for at, part in enumerate(item.content or ()):
-            if bytes(part.annotations) not in _EMPTY:
-                self.dropped["annotations"] = None
             if at not in state.given:
                 if part.refusal:
                     self._refuse(part.refusal, events)
@@ -309,6 +326,9 @@ class EventParser:
                 tokens = read_part(part.logprobs, self.dropped)
                 if tokens:
                     events.append(LogprobsDelta(tokens))
+            if at not in state.cited:
+                has_place = self._is_first(state, at)
+                events += read_annotations(part.annotations, self.dropped, has_place=has_place)
 
     def _read_thinking(
         self, index: int, state: _State, item: shapes.Thinking, events: list[Event]

@@ -107,6 +107,14 @@ class Done(msgspec.Struct):
     arguments: str | None = None
 
 
+class Added(msgspec.Struct):
+    """An annotation of a text."""
+
+    annotation: msgspec.Raw
+    output_index: int = 0
+    content_index: int = 0
+
+
 class Error(msgspec.Struct):
     """An error: flat as the reference has it, or under ``error`` as servers send it."""
 
@@ -124,5 +132,6 @@ RESPONSE = msgspec.json.Decoder(Response)
 WITH_RESPONSE = msgspec.json.Decoder(WithResponse)
 WITH_ITEM = msgspec.json.Decoder(WithItem)
 DELTA = msgspec.json.Decoder(Delta)
+ADDED = msgspec.json.Decoder(Added)
 DONE = msgspec.json.Decoder(Done)
 ERROR = msgspec.json.Decoder(Error)

@@ -14,7 +14,7 @@ class OpenMessage:
     """A message: parts that are done, and the one that grows."""
 
     __slots__ = (
-        "at", "id", "kind", "logprobs", "parts", "pieces", "place", "prefix", "suffix", "word",
+        "annotations", "at", "id", "kind", "logprobs", "parts", "pieces", "place", "prefix", "suffix", "word",
     )  # fmt: skip
 
     def __init__(self, item_id: str, at: int) -> None:
@@ -23,6 +23,7 @@ class OpenMessage:
         self.parts: list[bytes] = []
         self.pieces: list[str] = []
         self.logprobs: list[TokenLogprob] = []
+        self.annotations: list[bytes] = []
         self.kind = ""
         self.word = b""
         """The member that holds a part's text."""
@@ -30,7 +31,7 @@ class OpenMessage:
 
     def begin_part(self, kind: str) -> None:
         """A part of type ``kind``: ``output_text`` or ``refusal``."""
-        self.kind, self.pieces, self.logprobs = kind, [], []
+        self.kind, self.pieces, self.logprobs, self.annotations = kind, [], [], []
         self.word = b"text" if kind == "output_text" else b"refusal"
         self.place = b'"item_id":%b,"output_index":%d,"content_index":%d' % (
             self.id, self.at, len(self.parts),
@@ -46,7 +47,15 @@ class OpenMessage:
         if self.kind == "refusal":
             return b'{"type":"refusal","refusal":%b}' % text
         logprobs = orjson.dumps(render_part(self.logprobs))
-        return b'{"type":"output_text","annotations":[],"logprobs":%b,"text":%b}' % (logprobs, text)
+        return b'{"type":"output_text","annotations":[%b],"logprobs":%b,"text":%b}' % (
+            b",".join(self.annotations), logprobs, text,
+        )  # fmt: skip
+
+    def annotate(self, annotation: bytes) -> bytes:
+        """Members of the event that adds ``annotation`` to the text before."""
+        number = len(self.annotations)
+        self.annotations.append(annotation)
+        return b'%b,"annotation_index":%d,"annotation":%b' % (self.place, number, annotation)
 
     def add_logprobs(self, tokens: list[TokenLogprob]) -> bytes:
         """What stands around the number of an event that says them of the text before."""

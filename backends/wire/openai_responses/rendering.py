@@ -14,6 +14,7 @@ import orjson
 from backends.wire.events import (
     CallDelta,
     CallStart,
+    Citation,
     End,
     Event,
     Finish,
@@ -26,6 +27,7 @@ from backends.wire.events import (
     TokenLogprob,
 )
 from backends.wire.failure import Failure, WireError
+from backends.wire.openai_chat.citations import render_citation
 from backends.wire.openai_chat.logprobs import render_delta
 from backends.wire.openai_responses.echo import ResponseObject, includes
 from backends.wire.openai_responses.errors import render_error_event, render_failed_response
@@ -69,6 +71,8 @@ class ResponsesRenderer:
         self._growing: dict[int, OpenCall] = {}
         """Those that are not done."""
         self._has_refusal = False
+        self._chars_before = 0
+        """Of text that is done."""
         self._finish: Finish | None = None
 
     def render(self, event: Event) -> bytes:
@@ -86,6 +90,8 @@ class ResponsesRenderer:
                 return self._refusal(text)
             case LogprobsDelta(tokens):
                 return self._logprobs(tokens)
+            case Citation():
+                return self._cite(event)
             case Start():
                 return self._start(event)
             case Finish():
@@ -145,6 +151,15 @@ class ResponsesRenderer:
         self._sequence = number + 1
         return b"%b%b%d}\n\n" % (out, part.add_logprobs(tokens), number)
 
+    def _cite(self, citation: Citation) -> bytes:
+        part = self._open
+        if not isinstance(part, OpenMessage) or part.kind != "output_text":
+            self.dropped["annotations"] = None  # Behind its text: other items came.
+            return b""
+        said = {"type": "url_citation", **render_citation(citation, self._chars_before)}
+        members = part.annotate(orjson.dumps(said))
+        return self._event(b"response.output_text.annotation.added", members)
+
     def _refusal(self, text: str) -> bytes:
         self._has_refusal = True
         part = self._open
@@ -169,9 +184,11 @@ class ResponsesRenderer:
         return out + self._delta(message.prefix, text, message.suffix), message
 
     def _close_part(self, message: OpenMessage) -> bytes:
-        text = orjson.dumps("".join(message.pieces))
+        whole = "".join(message.pieces)
+        text = orjson.dumps(whole)
         done = b'%b,"%b":%b' % (message.place, message.word, text)
         if message.kind == "output_text":
+            self._chars_before += len(whole)
             done += b',"logprobs":%b' % orjson.dumps(render_delta(message.logprobs))
         out = self._event(b"response.%b.done" % message.kind.encode(), done)
         out += self._event(b"response.content_part.done", message.part_event(text))

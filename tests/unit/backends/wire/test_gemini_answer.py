@@ -177,7 +177,7 @@ def test_content_without_counterpart_is_named() -> None:
     grounded["candidates"][0]["groundingMetadata"] = {"webSearchQueries": ["q"]}
     events = parser.feed(sse(grounded))
     assert events[1:] == [TextDelta("a")]
-    assert set(parser.dropped) == {"content.executableCode", "groundingMetadata"}
+    assert set(parser.dropped) == {"content.executableCode", "groundingMetadata.webSearchQueries"}
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
