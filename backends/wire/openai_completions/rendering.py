@@ -152,7 +152,7 @@ def finish_word(reason: FinishReason, raw: str) -> str:
 
 def note_lost(
     event: ReasoningDelta | CallStart | CallDelta | LogprobsDelta | Citation,
-    dropped: dict[str, None]
+    dropped: dict[str, None],
 ) -> None:
     """What the format cannot show."""
     if isinstance(event, LogprobsDelta):
