@@ -16,7 +16,8 @@ from backends.wire.clients import CLIENTS
 from backends.wire.failure import WireError
 from backends.wire.prompt import Asked, Prompt, WireFormat
 from backends.wire.targets import TARGETS
-from tests.wire.features import FEATURES, Feature, plain
+from tests.wire.features import FEATURES
+from tests.wire.saying import Feature, plain
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "conformance.md"
 

@@ -6,7 +6,8 @@ from backends.wire.clients import CLIENTS
 from backends.wire.prompt import WireFormat
 from backends.wire.targets import TARGETS
 from tests.wire.conformance import PAGE, parse, render, try_one
-from tests.wire.features import FEATURES, FORMATS, Feature, plain
+from tests.wire.features import FEATURES
+from tests.wire.saying import FORMATS, Feature, plain
 
 CASES = [
     pytest.param(feature, client, target, id=f"{feature.part}: {client} to {target}")

@@ -11,7 +11,7 @@ from backends.wire import gemini_embeddings, openai_embeddings
 from backends.wire.clients import EMBEDDERS
 from backends.wire.embeddings import Embeddings
 from backends.wire.failure import WireError
-from backends.wire.prompt import Asked, EmbeddingAsked, Message, Prompt, Text
+from backends.wire.prompt import Asked, EmbeddingAsked, Message, Prompt, Text, WireFormat
 from gateway.facts import segments
 from gateway.quotes import measure
 from tests.clients.replay import read_exchanges
@@ -91,10 +91,11 @@ def test_every_recorded_answer_keeps_its_numbers(recordings: list[dict[str, Any]
             assert (said.usage.input_tokens, said.usage.output_tokens) == (wanted, 0)
         turns = (Message("user", (Text("x"),)),) * len(said.vectors)
         seen: list[list[list[float]]] = []
-        for name, asked in (
+        ways: tuple[tuple[WireFormat, Asked], ...] = (
             ("openai-embeddings", Asked()),
             ("gemini-embeddings", Asked(is_batch=True)),
-        ):
+        )
+        for name, asked in ways:
             prompt = Prompt(name, b"{}", "m", turns, asked=asked, embedding=EmbeddingAsked())
             body = EMBEDDERS[name].render_embeddings(prompt, said)
             if name == "gemini-embeddings":

@@ -16,7 +16,8 @@ from backends.wire.failure import WireError
 from backends.wire.prompt import Asked, WireFormat
 from backends.wire.relay import PassRelay, TranslatingRelay
 from backends.wire.targets import TARGETS
-from tests.wire.features import FEATURES, plain
+from tests.wire.features import FEATURES
+from tests.wire.saying import plain
 
 NAMES: tuple[WireFormat, ...] = tuple(CLIENTS)
 BODIES = [
