@@ -4,6 +4,7 @@ Promises: a loss is refused or listed, never silent. Names are the client format
 Does not decide what is lost: each codec does. Next: :mod:`backends.wire.anthropic_messages`.
 """
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 
@@ -182,6 +183,17 @@ def name_losses(names: Iterable[str]) -> tuple[str, ...]:
     if len(cleaned) > DROPPED_NAMES_MAX:
         return (*list(cleaned)[:DROPPED_NAMES_MAX], "...")
     return tuple(cleaned)
+
+
+ID_CHARS_MAX = 64
+"""Longer ids OpenAI refuses (``string_above_max_length``), of calls as of end users; Claude Code's user is longer."""
+
+
+def short_id(said: str, prefix: str) -> str:
+    """``said``, or a stable substitute for an id that is too long for OpenAI and those who follow it."""
+    if 0 < len(said) <= ID_CHARS_MAX:
+        return said
+    return f"{prefix}_{hashlib.sha256(said.encode('utf-8', 'replace')).hexdigest()[:40]}"
 
 
 EFFORT_BY_TOKENS: tuple[tuple[int, ReasoningEffort], ...] = (

@@ -21,7 +21,7 @@ from backends.wire.prompt import (
     ToolCall,
     ToolResult,
 )
-from backends.wire.rendering import Losses, Rendered, find_effort, is_json_object
+from backends.wire.rendering import Losses, Rendered, find_effort, is_json_object, short_id
 
 STOPS_MAX = 4
 ERROR_MARK = "[tool error]"
@@ -66,7 +66,10 @@ def render_request(
     said: Json = {"reasoning_effort": effort, "n": prompt.choices if prompt.choices > 1 else None}
     said |= _logprobs(prompt, losses)
     said |= _sampling(prompt, losses)
-    said |= {"user": prompt.hints.user, "prompt_cache_key": prompt.hints.cache_key}
+    if prompt.hints.user is not None:
+        said["user"] = short_id(prompt.hints.user, "user")
+    if prompt.hints.cache_key is not None:
+        said["prompt_cache_key"] = short_id(prompt.hints.cache_key, "key")
     _list_cache_hints(prompt, losses)
     for name, value in said.items():
         if value is None:

@@ -15,7 +15,7 @@ from backends.wire.openai_responses.parsing import ENCRYPTED, LOGPROBS
 from backends.wire.openai_responses.turns import Items
 from backends.wire.prompt import OutputSchema, Prompt, Tool
 from backends.wire.provider_tools import may_travel
-from backends.wire.rendering import Losses, Rendered, find_effort, is_json_object
+from backends.wire.rendering import Losses, Rendered, find_effort, is_json_object, short_id
 
 OUTPUT_TOKENS_MIN = 16
 """The least ``max_output_tokens`` that the API takes."""
@@ -165,9 +165,9 @@ def _add_sampling(prompt: Prompt, body: Json, losses: Losses) -> None:
 def _add_hints(prompt: Prompt, body: Json, losses: Losses) -> None:
     """What ties requests together; what is worth keeping OpenAI finds out by itself."""
     if prompt.hints.user is not None:
-        body["user"] = prompt.hints.user
+        body["user"] = short_id(prompt.hints.user, "user")
     if prompt.hints.cache_key is not None:
-        body["prompt_cache_key"] = prompt.hints.cache_key
+        body["prompt_cache_key"] = short_id(prompt.hints.cache_key, "key")
     if prompt.hints.cache_ttl is not None:
         losses.add("prompt_cache_retention")
     if any(tool.cache_ttl is not None for tool in prompt.tools):

@@ -3,8 +3,6 @@
 Promises: nothing is reordered; signed thinking goes back only if OpenAI issued it, before what it belongs to.
 """
 
-import hashlib
-
 import msgspec
 
 from backends.wire.failure import WireError, invalid_request
@@ -20,9 +18,8 @@ from backends.wire.prompt import (
     ToolCall,
     ToolResult,
 )
-from backends.wire.rendering import Losses
+from backends.wire.rendering import Losses, short_id
 
-CALL_ID_CHARS_MAX = 64
 _CONTENT = "content."
 """Begins the kind of a part that stood inside of a message."""
 
@@ -95,7 +92,7 @@ class Items:
         self._items.append(
             {
                 "type": "function_call",
-                "call_id": _call_id(call.id),
+                "call_id": short_id(call.id, "call"),
                 "name": call.name,
                 "arguments": call.arguments or "{}",
             }
@@ -130,16 +127,9 @@ def _result(at: int, result: ToolResult) -> Json:
         output = "\n".join(str(part["text"]) for part in content)
     return {
         "type": "function_call_output",
-        "call_id": _call_id(result.call_id),
+        "call_id": short_id(result.call_id, "call"),
         "output": output,
     }
-
-
-def _call_id(call_id: str) -> str:
-    """``call_id``, or a stable substitute for one that is longer than OpenAI takes."""
-    if 0 < len(call_id) <= CALL_ID_CHARS_MAX:
-        return call_id
-    return f"call_{hashlib.sha256(call_id.encode('utf-8', 'replace')).hexdigest()[:40]}"
 
 
 def _media(at: int, media: Media) -> Json:

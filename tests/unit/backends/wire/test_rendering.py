@@ -1,10 +1,32 @@
 """How losses are named, and the parts that both target codecs share."""
 
+import json
+
 import pytest
 
 from backends.wire.anthropic_messages.schema import fit_schema
 from backends.wire.failure import WireError
-from backends.wire.rendering import DROPPED_NAMES_MAX, Losses, is_json_object
+from backends.wire.prompt import Hints, Message, Prompt, Text, WireFormat
+from backends.wire.rendering import DROPPED_NAMES_MAX, ID_CHARS_MAX, Losses, is_json_object
+from backends.wire.targets import TARGETS
+
+
+@pytest.mark.parametrize("target", ["openai-chat", "openai-responses"])
+def test_a_long_user_gets_a_stable_substitute(target: WireFormat) -> None:
+    """Claude Code says three ids in one, which OpenAI and its relatives refuse for its length."""
+    user = json.dumps({"device_id": "d" * 64, "account_uuid": "", "session_id": "s" * 36})
+    messages = (Message("user", (Text("hi"),)),)
+    sent: list[str] = []
+    for said in (user, user, user + "x", "short"):
+        prompt = Prompt("anthropic-messages", b"{}", "m", messages, hints=Hints(said))
+        rendered = TARGETS[target].render_request(
+            prompt, model="gpt-5.5", output_cap=None, output_tokens_default=9
+        )
+        assert rendered.dropped == ()
+        sent.append(json.loads(rendered.body)["user"])
+    assert sent[0] == sent[1] != sent[2]
+    assert all(0 < len(one) <= ID_CHARS_MAX for one in sent)
+    assert sent[3] == "short"
 
 
 def test_losses_are_named_once_in_order() -> None:
