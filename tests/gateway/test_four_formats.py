@@ -10,7 +10,7 @@ import pytest
 from gateway.admission import Limit
 from gateway.identity import NewKey
 from tests.gateway_process import RunningGateway, Scene
-from tests.upstreams import Scripted, chat_answer, chat_stream, event
+from tests.upstreams import Scripted, chat_answer, chat_stream, event, plain
 
 HOME = "auto:private"
 CARD = "my card is 4111 1111 1111 1111"
@@ -119,6 +119,53 @@ def test_messages_to_a_worker_at_home(scene: Scene) -> None:
     attempt = scene.gateway.rows("attempts")[-1]
     assert attempt["input_tokens"] == usage["input_tokens"] + usage["cache_read_input_tokens"]
     assert attempt["output_tokens"] == usage["output_tokens"]
+
+
+def test_openais_thinking_goes_on_for_a_messages_client(scene: Scene) -> None:
+    """Asked for in Responses, encrypted there and back; a worker at home in between gets none of it."""
+    thought = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAAA"}
+    call = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
+    usage = {"input_tokens": 7, "output_tokens": 5, "total_tokens": 12}
+    scene.outside.default = plain(
+        {"id": "resp_1", "object": "response", "status": "completed", "model": "gpt-5.4-nano",
+         "created_at": 1, "output": [thought, call], "usage": usage}
+    )  # fmt: skip
+    asked: dict[str, Any] = {
+        "model": "openai/gpt-5.4-nano", "max_tokens": 500, "thinking": {"type": "adaptive"},
+        "tools": [{"name": "f", "input_schema": {"type": "object"}}],
+    }  # fmt: skip
+    said = messages(scene.gateway, asked).json()
+    assert [block["type"] for block in said["content"]] == ["thinking", "tool_use"]
+    result = {"type": "tool_result", "tool_use_id": "c1", "content": "ok"}
+    asked["messages"] = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": said["content"]},
+        {"role": "user", "content": [result]},
+    ]
+    scene.home.default = chat_answer("hello")
+    elsewhere = messages(scene.gateway, asked | {"model": HOME})
+    assert elsewhere.headers["x-moegate-dropped"] == "messages[].content.thinking"
+    assert b"gAAAA" not in scene.home.requests[-1].body
+    assert messages(scene.gateway, asked).status_code == 200
+    assert scene.outside.requests[-1].path == "/v1/responses"
+    again: Any = scene.outside.requests[-1].json
+    assert again["input"][1:3] == [thought, call]
+    assert again["store"] is False
+    attempt = scene.gateway.rows("attempts")[-1]
+    assert (attempt["input_tokens"], attempt["output_tokens"]) == (7, 5)
+
+
+def test_a_chat_client_brings_no_host_anothers_signature(scene: Scene) -> None:
+    """What it keeps for Claude in a chat is taken out on the way to everybody else, and listed."""
+    scene.home.default = chat_answer("hello")
+    detail = {"type": "reasoning.text", "text": "hm", "signature": "mg1.anthropic.c2ln"}
+    said = {"role": "assistant", "content": "a", "reasoning_details": [detail]}
+    asked = [{"role": "user", "content": "hi"}, said, {"role": "user", "content": "go on"}]
+    answer = scene.gateway.chat({"model": HOME, "messages": asked})
+    assert answer.status_code == 200
+    assert answer.headers["x-moegate-dropped"] == "messages[].reasoning_content"
+    sent: Any = scene.home.requests[-1].json
+    assert sent["messages"][1] == {"role": "assistant", "content": "a"}
 
 
 def test_messages_streamed_from_a_worker_at_home(scene: Scene) -> None:
