@@ -265,9 +265,9 @@ class LongtailAdapter:
                     encoding=None,
                     api_key=None,
                 )
-            return fold_answer(
-                prompt, read_shape(answer, Start(_make_id(), target.model, created_at))
-            )
+            dropped: dict[str, None] = {}
+            start = Start(_make_id(), target.model, created_at)
+            return fold_answer(prompt, read_shape(answer, start, dropped), tuple(dropped))
         except WireError:
             raise
         except Exception as error:  # LiteLLM raises whatever its provider's module raises

@@ -18,12 +18,15 @@ from backends.wire.events import (
     Event,
     Finish,
     FinishReason,
+    LogprobsDelta,
     ReasoningDelta,
     Start,
     TextDelta,
 )
 from backends.wire.failure import Failure, WireError
+from backends.wire.openai_chat.citations import read_annotations
 from backends.wire.openai_chat.errors import ErrorBody, describe_stream_error
+from backends.wire.openai_chat.logprobs import read_choice
 from backends.wire.openai_chat.passing import FINISH_REASONS
 from backends.wire.openai_chat.usage import RawUsage, normalise_usage
 from backends.wire.prompt import Json
@@ -114,6 +117,7 @@ class ShapeParser:
                 at = place if isinstance(place, int) else 0
                 delta = cast("dict[str, Json]", choice.get("delta") or {})
                 self._delta(delta, at, events)
+                events += _beside(choice, delta, at, self.dropped)
                 self._note_finish(at, choice.get("finish_reason"))
             return
         # LiteLLM's older shape: text, tool_use, is_finished
@@ -152,8 +156,23 @@ class ShapeParser:
                 events.append(CallDelta(known[0], arguments, choice))
 
 
-def read_shape(answer: object, start: Start) -> list[Event]:
-    """A whole answer in OpenAI's shape as events. Raises ``WireError`` if it holds none."""
+def _beside(
+    choice: dict[str, Json], said: dict[str, Json], at: int, dropped: dict[str, None]
+) -> list[Event]:
+    """Log probabilities of a choice and sources of its text, in OpenAI's shape too."""
+    found: list[Event] = []
+    if choice.get("logprobs"):
+        tokens = read_choice(msgspec.Raw(orjson.dumps(choice["logprobs"])), dropped)
+        if tokens:
+            found.append(LogprobsDelta(tokens, at))
+    if said.get("annotations"):
+        found += read_annotations(msgspec.Raw(orjson.dumps(said["annotations"])), dropped, at)
+    return found
+
+
+def read_shape(answer: object, start: Start, dropped: dict[str, None]) -> list[Event]:
+    """A whole answer in OpenAI's shape as events; ``dropped`` gets the names of what they do not hold. Raises
+    ``WireError`` if it holds none."""
     said = _dump(answer)
     events: list[Event] = [start]
     choices = cast("list[dict[str, Json]]", said.get("choices") or [])
@@ -165,6 +184,7 @@ def read_shape(answer: object, start: Start) -> list[Event]:
         content = message.get("content")
         if isinstance(content, str) and content:
             events.append(TextDelta(content, at))
+        events += _beside(choice, message, at, dropped)
         calls = cast("list[dict[str, Json]]", message.get("tool_calls") or [])
         for number, call in enumerate(calls):
             function = cast("dict[str, Json]", call.get("function") or {})

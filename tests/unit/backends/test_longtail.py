@@ -415,6 +415,34 @@ def test_relatives_of_openai(adapter: LongtailAdapter, provider: str) -> None:
     assert relay.outcome.usage.output_tokens == 4
 
 
+def test_what_stands_beside_the_text_of_a_relative(adapter: LongtailAdapter) -> None:
+    """Log probabilities come through, plain and streamed."""
+    token = {"token": "Hi", "logprob": -0.5, "bytes": None, "top_logprobs": []}
+    beside = {"content": [token], "refusal": None}
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": "Hi"},
+        "logprobs": beside,
+        "finish_reason": "stop",
+    }
+    plain = {
+        "id": "x",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [choice],
+    }
+    target = make_target("sambanova")
+    answer = adapter.read_answer(ask(logprobs=True), target, json.dumps(plain).encode())
+    assert json.loads(answer.body)["choices"][0]["logprobs"] == beside
+    relay = adapter.open_stream(ask(stream=True, logprobs=True), target)
+    said = chunk({"content": "Hi"}, "stop")
+    said["choices"][0]["logprobs"] = beside  # type: ignore[index]  # the list that chunk made
+    out = relay.feed(sse(said, "[DONE]"))
+    given = [one["choices"][0].get("logprobs") for one in events_of(out)[:-1] if one["choices"]]
+    assert beside in given
+
+
 def test_relative_that_breaks_in_the_stream(adapter: LongtailAdapter) -> None:
     """An error event is told; a stream without a finish is a cut."""
     for raw in (
