@@ -5,6 +5,7 @@ frozen: they are made per chunk, and freezing costs about three times as much to
 Order: ``Start``, then any of the deltas, ``Finish`` once per choice, ``Usage`` inside ``End`` last.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -123,3 +124,12 @@ Event = (
     | Finish
     | End
 )
+
+
+def put_behind_text(events: list[Event], begin: int, beside: Iterable[Event]) -> None:
+    """Put ``beside`` behind the last text in ``events`` from ``begin`` on, or there if none came: what stands beside
+    a text belongs to it, whatever else a provider says in the same breath."""
+    at = len(events)
+    while at > begin and not isinstance(events[at - 1], TextDelta):
+        at -= 1
+    events[at:at] = beside

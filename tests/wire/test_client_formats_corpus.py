@@ -15,6 +15,7 @@ from backends.wire.clients import CLIENTS
 from backends.wire.events import (
     CallDelta,
     CallStart,
+    Citation,
     End,
     Event,
     Finish,
@@ -114,12 +115,16 @@ def meaning(events: list[Event]) -> dict[str, Any]:
     finish = next(event for event in events if isinstance(event, Finish))
     usage = next(event.usage for event in events if isinstance(event, End))
     counts = None if usage is None else (usage.input_tokens, usage.output_tokens)
+    said = "".join(event.text for event in events if isinstance(event, TextDelta))
+    sources = [event for event in events if isinstance(event, Citation)]
     return {
         "text": "".join(e.text for e in events if isinstance(e, TextDelta | RefusalDelta)),
         "thinking": "".join(e.text for e in events if isinstance(e, ReasoningDelta)),
         "calls": [(calls[at][0], json.loads(calls[at][1] or "{}")) for at in sorted(calls)],
         "finish": "calls" if calls else finish.reason,
         "counts": counts,
+        "sources": {(event.url, event.title) for event in sources},
+        "cited": {said[event.start : event.end] for event in sources if event.start is not None},
         "cached": None if usage is None else usage.cache_read_tokens,
         "thought": None if usage is None else usage.reasoning_tokens,
     }
@@ -150,7 +155,7 @@ def test_translated_answers_keep_their_meaning(
     recordings: list[dict[str, Any]], client: WireFormat
 ) -> None:
     """Parse → render → parse: text, thinking, calls, finish and counts are equal, plain and streamed, cut anywhere."""
-    compared = 0
+    compared = cited = 0
     for number, (exchange, source, raw) in enumerate(answers(recordings)):
         if source == client:
             continue
@@ -179,11 +184,15 @@ def test_translated_answers_keep_their_meaning(
                 continue  # Not every format has a word of its own, nor one for calls without a call.
             if fact == "counts" and before[fact] is None:
                 continue
+            if fact in ("sources", "cited") and client == "anthropic-messages":
+                continue  # Listed.
             if fact in ("cached", "thought", "counts") and before["counts"] is None:
                 continue
             assert after[fact] == before[fact], (exchange["id"], fact)
         compared += 1
+        cited += bool(before["sources"])
     assert compared > 300
+    assert cited > 8
 
 
 def read(parser: Any, raw: bytes, is_stream: bool) -> list[Event]:

@@ -20,6 +20,7 @@ from backends.wire.events import (
     ReasoningDelta,
     Start,
     TextDelta,
+    put_behind_text,
 )
 from backends.wire.failure import Failure, WireError
 from backends.wire.gemini.errors import ErrorStatus, describe_error
@@ -274,21 +275,31 @@ class EventParser:
             self._finishes[choice] = reason
         else:
             self._finishes.setdefault(choice, None)
+        begin = len(events)
         if candidate.content is not None:
             for part in candidate.content.parts:
                 self._read_part(part, choice, events)
-        logprobs = candidate.logprobs_result
-        if logprobs is not _ABSENT and bytes(logprobs) not in _NOTHING:
-            tokens = read_result(logprobs, self.dropped)
-            if tokens:
-                events.append(LogprobsDelta(tokens, choice))
-        grounding, citations = candidate.grounding_metadata, candidate.citation_metadata
-        if (grounding is not _ABSENT or citations is not _ABSENT) and self._texts is not None:
-            text = "".join(one.text for one in self._texts if one.choice == choice)
-            if bytes(grounding) not in _NOTHING:
-                events += read_grounding(grounding, text, choice, self.dropped)
-            if bytes(citations) not in _NOTHING:
-                events += read_citations(citations, text, choice, self.dropped)
+        logprobs, grounding = candidate.logprobs_result, candidate.grounding_metadata
+        citations = candidate.citation_metadata
+        if not (logprobs is grounding is citations is _ABSENT) and self._texts is not None:
+            put_behind_text(events, begin, self._read_beside(candidate, self._texts))
+
+    def _read_beside(self, candidate: _Candidate, texts: list[TextDelta]) -> list[Event]:
+        """Of the text so far: the log probabilities of its tokens, and what it rests on."""
+        found: list[Event] = []
+        choice = candidate.index
+        if bytes(candidate.logprobs_result) not in _NOTHING:
+            tokens = read_result(candidate.logprobs_result, self.dropped)
+            if tokens and texts:
+                found.append(LogprobsDelta(tokens, choice))
+            elif tokens:
+                self.dropped["logprobsResult"] = None  # Of a call, or of thinking.
+        text = "".join(one.text for one in texts if one.choice == choice)
+        if bytes(candidate.grounding_metadata) not in _NOTHING:
+            found += read_grounding(candidate.grounding_metadata, text, choice, self.dropped)
+        if bytes(candidate.citation_metadata) not in _NOTHING:
+            found += read_citations(candidate.citation_metadata, text, choice, self.dropped)
+        return found
 
     def _read_part(self, part: _Part, choice: int, events: list[Event]) -> None:
         signature = part.thought_signature

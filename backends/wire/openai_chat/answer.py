@@ -18,6 +18,7 @@ from backends.wire.events import (
     RefusalDelta,
     Start,
     TextDelta,
+    put_behind_text,
 )
 from backends.wire.failure import Failure, WireError
 from backends.wire.openai_chat.citations import read_annotations, read_sources
@@ -231,6 +232,7 @@ class EventParser:
         state = self._states.get(choice.index)
         if state is None:
             state = self._states[choice.index] = _State()
+        begin = len(events)
         # Perplexity sends both: in a stream the message is all that came so far.
         said = choice.message if is_whole else choice.delta
         if said is not None:
@@ -238,7 +240,7 @@ class EventParser:
         if choice.logprobs is not _ABSENT:
             tokens = read_choice(choice.logprobs, self.dropped)
             if tokens:
-                events.append(LogprobsDelta(tokens, choice.index))
+                put_behind_text(events, begin, [LogprobsDelta(tokens, choice.index)])
         if choice.finish_reason:
             state.finish = choice.finish_reason
 
@@ -256,15 +258,15 @@ class EventParser:
                 events.append(TextDelta(content, at))
             else:
                 self._read_pieces(at, content, events)
+        if said.annotations is not _ABSENT:
+            citations = read_annotations(said.annotations, self.dropped, at)
+            self._has_cited = self._has_cited or bool(citations)
+            events += citations
         if said.refusal:
             state.has_refusal = True
             events.append(RefusalDelta(said.refusal, at))
         for call in said.tool_calls or ():
             self._read_call(at, state, call, events)
-        if said.annotations is not _ABSENT:
-            citations = read_annotations(said.annotations, self.dropped, at)
-            self._has_cited = self._has_cited or bool(citations)
-            events += citations
         if said.audio is not _ABSENT and bytes(said.audio) not in _EMPTY:
             self.dropped["audio"] = None
         if said.function_call is not _ABSENT and bytes(said.function_call) not in _EMPTY:

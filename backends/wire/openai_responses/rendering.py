@@ -73,6 +73,8 @@ class ResponsesRenderer:
         self._has_refusal = False
         self._chars_before = 0
         """Of text that is done."""
+        self._waiting: list[Citation] = []
+        """Sources of text that has not come yet: Anthropic says them first."""
         self._finish: Finish | None = None
 
     def render(self, event: Event) -> bytes:
@@ -154,7 +156,7 @@ class ResponsesRenderer:
     def _cite(self, citation: Citation) -> bytes:
         part = self._open
         if not isinstance(part, OpenMessage) or part.kind != "output_text":
-            self.dropped["annotations"] = None  # Behind its text: other items came.
+            self._waiting.append(citation)
             return b""
         said = {"type": "url_citation", **render_citation(citation, self._chars_before)}
         members = part.annotate(orjson.dumps(said))
@@ -181,7 +183,11 @@ class ResponsesRenderer:
         message.begin_part(kind)
         message.pieces.append(text)
         out += self._event(b"response.content_part.added", message.part_event(b""))
-        return out + self._delta(message.prefix, text, message.suffix), message
+        out += self._delta(message.prefix, text, message.suffix)
+        if self._waiting and kind == "output_text":
+            waiting, self._waiting = self._waiting, []
+            out += b"".join([self._cite(citation) for citation in waiting])
+        return out, message
 
     def _close_part(self, message: OpenMessage) -> bytes:
         whole = "".join(message.pieces)
@@ -307,6 +313,8 @@ class ResponsesRenderer:
             raise _endless()
         reason = incomplete_reason(finish, has_refusal=self._has_refusal)
         status = "completed" if reason is None else "incomplete"
+        if self._waiting:
+            self.dropped["annotations"] = None  # Behind their text: other items came.
         out = self._close(status)
         for call in self._growing.values():
             out += self._close_call(call, status)

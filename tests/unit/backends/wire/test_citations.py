@@ -154,6 +154,16 @@ def test_a_source_behind_its_text_is_listed() -> None:
     assert render("openai-responses", events, is_stream=True)[1] == ["annotations"]
 
 
+def test_a_source_may_come_before_its_text() -> None:
+    """As Claude's do, in streams."""
+    events = answer_of(TEXT, [])
+    events[1:1] = [SOMEWHERE]
+    for is_stream in (False, True):
+        raw, dropped = render("openai-responses", events, is_stream=is_stream)
+        assert read("openai-responses", raw, is_stream=is_stream) == [SOMEWHERE]
+        assert not dropped
+
+
 def test_claudes_search_is_a_source() -> None:
     """What it found on the web; places in the prompt's documents are listed."""
     found = {

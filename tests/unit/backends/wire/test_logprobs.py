@@ -13,10 +13,13 @@ from openai.types.responses import Response
 
 from backends.wire.clients import CLIENTS
 from backends.wire.events import (
+    CallDelta,
+    CallStart,
     End,
     Event,
     Finish,
     LogprobsDelta,
+    ReasoningDelta,
     Start,
     TextDelta,
     TokenLogprob,
@@ -216,6 +219,22 @@ def test_a_model_that_thinks_gives_none() -> None:
         "generationConfig.responseLogprobs", "generationConfig.logprobs",
     )  # fmt: skip
     assert json.loads(rendered.body)["include"] == ["reasoning.encrypted_content"]
+
+
+def test_tokens_stand_behind_their_text() -> None:
+    """A signature or a call in the same breath does not part them; without any text they are not of it."""
+    result = {"chosenCandidates": [{"token": "hi", "logProbability": -1}]}
+    call = {"functionCall": {"name": "f", "args": {}}}
+    for parts, kinds in (
+        ([{"text": "hi", "thoughtSignature": "s"}], [TextDelta, LogprobsDelta, ReasoningDelta]),
+        ([{"text": "hi"}, call], [TextDelta, LogprobsDelta, CallStart, CallDelta]),
+        ([call], [CallStart, CallDelta]),
+    ):
+        candidate = {"content": {"parts": parts}, "finishReason": "STOP", "logprobsResult": result}
+        parser = TARGETS["gemini"].open_parser()
+        events = parser.read_answer(json.dumps({"candidates": [candidate]}).encode())
+        assert [type(event) for event in events[1:-2]] == kinds
+        assert bool(parser.dropped) == (LogprobsDelta not in kinds)
 
 
 @given(st.recursive(
