@@ -55,7 +55,7 @@ _INSIDE = {"text": {"format": b'{"type":"text"}', "verbosity": b'"medium"'},
 class ResponseObject:
     """The response to ``prompt`` at any moment; what does not change in it is made once."""
 
-    __slots__ = ("_head", "_tail")
+    __slots__ = ("_head", "_is_kept", "_tail")
 
     def __init__(self, prompt: Prompt, response_id: str, model: str, created_at: int) -> None:
         self._head = b'{"id":%b,"object":"response","created_at":%d,"model":%b,' % (
@@ -63,6 +63,7 @@ class ResponseObject:
             created_at,
             orjson.dumps(model),
         )
+        self._is_kept = prompt.kept is not None
         self._tail = b",%b}" % repeat_request(prompt.raw, prompt.kept)
 
     def render(
@@ -78,7 +79,7 @@ class ResponseObject:
         details = None if incomplete_reason is None else {"reason": incomplete_reason}
         return (
             b'%b"status":"%b","completed_at":null,"error":%b,"incomplete_details":%b,'
-            b'"output":[%b],"usage":%b%b'
+            b'"output":[%b],"usage":%b,"store":%b%b'
             % (
                 self._head,
                 status.encode(),
@@ -86,6 +87,7 @@ class ResponseObject:
                 orjson.dumps(details),
                 b",".join(items),
                 b"null" if usage is None else orjson.dumps(render_usage(usage)),
+                b"true" if self._is_kept and status != "failed" else b"false",
                 self._tail,
             )
         )
@@ -101,7 +103,6 @@ def repeat_request(raw: bytes, kept: Kept | None = None) -> bytes:
     members["text"] = _text(members["text"])
     if members["service_tier"] == b'"auto"':
         members["service_tier"] = b'"default"'
-    members["store"] = b"false" if kept is None else b"true"
     if kept is not None and kept.previous_id is not None:
         members["previous_response_id"] = orjson.dumps(kept.previous_id)
     # Line breaks stand between tokens only, in JSON; within an event they would end a line.
