@@ -11,6 +11,8 @@ import msgspec
 
 from backends.wire.prompt import WireFormat
 
+NAME_CHARS_MAX = 200
+
 Adapter = Literal["gpt", "claude", "gemini", "sglang", "longtail"]
 Boundary = Literal["self_hosted", "external"]
 Capability = Literal[
@@ -156,3 +158,8 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self._value)
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether ``name`` can stand in a header: printable, of bounded length."""
+    return 0 < len(name) <= NAME_CHARS_MAX and name.isprintable() and name == name.strip()

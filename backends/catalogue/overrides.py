@@ -28,7 +28,7 @@ from backends.catalogue.files import (
     near,
     read_models,
 )
-from backends.target import Boundary, Capability, Endpoint, Price, Target
+from backends.target import Boundary, Capability, Endpoint, Price, Target, is_plain_name
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 T = TypeVar("T")
@@ -126,6 +126,13 @@ def _change_provider(name: str, change: ProviderChange, draft: Draft, file: "_Fi
 
 def _change_target(name: str, data: TargetData, draft: Draft, file: "_File") -> None:
     place = ("targets", name)
+    for one in (name, *(data.aliases or ())):
+        if not is_plain_name(one):
+            shown = ascii(one)[1:-1][:80]
+            file.refuse(
+                ("targets",),
+                f"`{shown}` is no name: it has to stand in headers, printable and short",
+            )
     base = draft.targets.get(name)
     if base is None:
         # What is away waits, but its mistakes are told now, not on the day when it is there.

@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from backends.target import Endpoint, Engine, Secret, SelfHosted, ServedModel
+from backends.target import Endpoint, Engine, Secret, SelfHosted, ServedModel, is_plain_name
 from backends.transport import Transport, TransportError
 
 PROBE_SECONDS = 0.4
@@ -28,7 +28,6 @@ LOCAL_PORTS: tuple[tuple[Engine, int], ...] = (
 REMOTE_ENDINGS = ("-cloud", ":cloud")
 """How Ollama calls models that run in its makers' cloud (docs.ollama.com/cloud)."""
 MODELS_MAX = 200
-MODEL_CHARS_MAX = 200
 EMBEDDER_NAMES = re.compile(r"(?i)embed|(?:^|[/_.-])(?:bge|gte|e5|minilm|sbert)(?:[-_.:]|$)")
 """How models that give vectors are called, where a server does not say what its models are."""
 SIMULATOR_OWNER = "moegate-simulator"
@@ -113,11 +112,6 @@ def parse_remote(body: bytes) -> frozenset[str]:
         if tag.remote_host or tag.remote_model
         for name in (tag.name, tag.model)
     )
-
-
-def is_plain_name(name: str) -> bool:
-    """Whether ``name`` can stand in a header: printable, of bounded length."""
-    return 0 < len(name) <= MODEL_CHARS_MAX and name.isprintable() and name == name.strip()
 
 
 def _positive(tokens: int | None) -> int | None:

@@ -289,6 +289,10 @@ TARGET = "targets:\n  openai/gpt-5.5:\n    "
             "`FILE` line 1, `targets.openai/gpt-5.5`: Expected `object`, got `int`",
         ),
         (
+            'targets: {"a\\r\\nx": {}}',
+            "`FILE` line 1, `targets`: `a\\r\\nx` is no name: it has to stand in headers",
+        ),
+        (
             TARGET + "price: {input: 1, output: 1}\n    valid_from: soon",
             "`FILE` line 4, `targets.openai/gpt-5.5.valid_from`: Invalid RFC3339 encoded datetime",
         ),
