@@ -26,14 +26,17 @@ from backends.wire.clients import CLIENTS
 from backends.wire.events import (
     CallDelta,
     CallStart,
+    Citation,
     End,
     Event,
     Finish,
     FinishReason,
+    LogprobsDelta,
     ReasoningDelta,
     RefusalDelta,
     Start,
     TextDelta,
+    TokenLogprob,
 )
 from backends.wire.failure import Failure, FailureKind, WireError
 from backends.wire.prompt import Asked, Prompt, WireFormat
@@ -76,6 +79,7 @@ ERRORS: Mapping[WireFormat, Adapter] = {
 BEYOND: Mapping[WireFormat, Mapping[str, str]] = {
     "openai-chat": {
         r"choices\[\]\.(delta|message)\.reasoning_content": "thinking, as DeepSeek, xAI and SGLang show it",
+        r"choices\[\]\.delta\.annotations": "sources, which the SDK's model has in plain answers only",
         r"choices\[\]\.(delta|message)\.reasoning_details": "thinking that is signed, as OpenRouter gives it",
         r"choices\[\]\.(delta|message)\.tool_calls\[\]\.extra_content": "a call's signature, as Google gives it",
         "request_id": "of errors: what to look for in the log",
@@ -189,17 +193,27 @@ def answers(draw: st.DrawFn) -> list[Event]:
     """The events of any answer that has an end; arguments are whole objects in pieces, calls one after another."""
     events: list[Event] = [Start(draw(WORDS), draw(WORDS), draw(st.integers(0, 2**40)))]
     issuers = st.sampled_from(["openai", "anthropic", "gemini", "xai"])
+    odds = st.floats(-100, 0)
+    token = st.builds(
+        TokenLogprob, WORDS, odds, st.none() | st.lists(st.integers(0, 255), max_size=2)
+    )
+    tokens = st.builds(TokenLogprob, WORDS, odds, st.none(), st.lists(token, max_size=2))
     signatures = st.binary(min_size=1, max_size=8).map(lambda raw: b64encode(raw).decode())
     pieces = st.one_of(
         st.builds(TextDelta, WORDS),
         st.builds(RefusalDelta, WORDS),
+        st.builds(LogprobsDelta, st.lists(tokens, min_size=1, max_size=2)),
+        st.builds(Citation, st.just("https://example.com/a"), WORDS, st.none() | COUNTS),
         st.builds(ReasoningDelta, WORDS, st.none() | signatures, issuers),
         st.builds(ReasoningDelta, st.just(""), signatures, issuers, st.just(True)),
         st.builds(CallStart, st.just(0), WORDS, NAMES, st.none() | signatures, issuer=issuers),
     )
     calls = 0
     for one in draw(st.lists(pieces, max_size=8)):
-        if isinstance(one, CallStart):
+        if isinstance(one, Citation) and one.start is not None:
+            one.end = one.start + draw(COUNTS)
+            events.append(one)
+        elif isinstance(one, CallStart):
             one.index = calls
             text = json.dumps(draw(st.dictionaries(WORDS, WORDS, max_size=2)))
             cut = draw(st.integers(0, len(text)))
