@@ -12,6 +12,7 @@ import msgspec
 from backends.wire.events import (
     CallDelta,
     CallStart,
+    Citation,
     End,
     Event,
     Finish,
@@ -166,6 +167,7 @@ class EventParser:
         self._created_at = created_at
         self._response_id = ""
         self._calls: dict[int, int] = {}
+        self._cited: set[tuple[object, ...]] = set()
         self._texts: list[TextDelta] | None = [] if reads_sources else None
         self._finishes: dict[int, str | None] = {}
         self._blocked: str | None = None
@@ -299,7 +301,15 @@ class EventParser:
             found += read_grounding(candidate.grounding_metadata, text, choice, self.dropped)
         if bytes(candidate.citation_metadata) not in _NOTHING:
             found += read_citations(candidate.citation_metadata, text, choice, self.dropped)
-        return found
+        fresh: list[Event] = []
+        for one in found:
+            if isinstance(one, Citation):
+                said = (one.url, one.title, one.start, one.end, choice)
+                if said in self._cited:
+                    continue  # Said with an earlier chunk already.
+                self._cited.add(said)
+            fresh.append(one)
+        return fresh
 
     def _read_part(self, part: _Part, choice: int, events: list[Event]) -> None:
         signature = part.thought_signature

@@ -9,6 +9,9 @@ import msgspec
 
 from backends.wire.events import Citation
 
+PLACES_MAX = 1024
+"""Each costs a look at the whole text; what goes beyond has an address and no place."""
+
 Json = dict[str, object]
 
 
@@ -74,7 +77,7 @@ def read_grounding(
     found: list[Citation] = []
     placed: set[int] = set()
     encoded = text.encode("utf-8", "replace")
-    for support in said.grounding_supports or ():
+    for support in (said.grounding_supports or [])[:PLACES_MAX]:
         segment = support.segment or _Segment()
         place = _to_characters(encoded, segment.start_index, segment.end_index)
         for at in support.grounding_chunk_indices or ():
@@ -101,11 +104,14 @@ def read_citations(
         return []
     found: list[Citation] = []
     encoded = text.encode("utf-8", "replace")
-    for one in (*(said.citation_sources or ()), *(said.citations or ())):
+    for at, one in enumerate((*(said.citation_sources or ()), *(said.citations or ()))):
         if not one.uri:
             dropped["citationMetadata"] = None
             continue
-        start, end = _to_characters(encoded, one.start_index, one.end_index) or (None, None)
+        place = None
+        if at < PLACES_MAX:
+            place = _to_characters(encoded, one.start_index, one.end_index)
+        start, end = place or (None, None)
         found.append(Citation(one.uri, one.title or "", start, end, choice))
     return found
 
@@ -121,8 +127,10 @@ def render_grounding(text: str, citations: list[Citation]) -> Json:
     """A candidate's ``groundingMetadata``: each source once, and the pieces of ``text`` that rest on it."""
     numbers: dict[tuple[str, str], int] = {}
     supports: dict[tuple[int, int], list[int]] = {}
-    for one in citations:
+    for at, one in enumerate(citations):
         number = numbers.setdefault((one.url, one.title), len(numbers))
+        if at >= PLACES_MAX:
+            continue
         if one.start is not None and one.end is not None and one.end <= len(text):
             indices = supports.setdefault((one.start, one.end), [])
             if number not in indices:

@@ -66,7 +66,8 @@ from backends.wire.reading import (
 MESSAGES_MAX = 4096
 TOOLS_MAX = 1024
 PARTS_MAX = 16_384
-"""Content parts and tool calls of all messages together."""
+"""Content parts, tool calls and pieces of thinking of all messages together."""
+_CROWDS = ("content", "tool_calls", DETAILS)
 MEMBERS_MAX = 256
 CHOICES_MAX = 128
 STOPS_MAX = 4
@@ -189,11 +190,11 @@ def _refuse_crowds(tree: Mapping[str, object]) -> None:
     for message in said:
         if isinstance(message, dict):
             members = cast("dict[str, object]", message)
-            for crowd in (members.get("content"), members.get("tool_calls")):
+            for crowd in map(members.get, _CROWDS):
                 if isinstance(crowd, list):
                     parts += len(cast("list[object]", crowd))
     if parts > PARTS_MAX:
-        words = f"`messages` may hold at most {PARTS_MAX} parts and tool calls"
+        words = f"`messages` may hold at most {PARTS_MAX} parts, tool calls and pieces of thinking"
         raise invalid_request(words, param="messages", code="array_above_max_length")
 
 

@@ -164,6 +164,27 @@ def test_a_source_may_come_before_its_text() -> None:
         assert not dropped
 
 
+def test_what_every_chunk_repeats_comes_once() -> None:
+    """Google's metadata may grow from chunk to chunk."""
+    web = {"web": {"uri": "https://a.example/", "title": "A"}}
+    chunks = [
+        {"candidates": [{"content": {"parts": [{"text": text}]}, "groundingMetadata": {"groundingChunks": [web]}, **end}]}
+        for text, end in (("one ", {}), ("two", {"finishReason": "STOP"}))
+    ]  # fmt: skip
+    raw = b"".join(b"data: " + json.dumps(one).encode() + b"\r\n\r\n" for one in chunks)
+    assert read("gemini", raw, is_stream=True) == [Citation("https://a.example/", "A")]
+
+
+def test_places_are_bounded() -> None:
+    """Each needs a look at the text: beyond a thousand a source has no place, and still its address."""
+    text = "x" * 2000
+    citations = [Citation(f"https://x.example/{at}", "", at, at + 1) for at in range(1500)]
+    raw, _ = render("gemini", answer_of(text, citations), is_stream=False)
+    found = read("gemini", raw, is_stream=False)
+    assert len(found) == 1500
+    assert sum(one.start is not None for one in found) == 1024
+
+
 def test_claudes_search_is_a_source() -> None:
     """What it found on the web; places in the prompt's documents are listed."""
     found = {

@@ -10,6 +10,7 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
 from backends.wire.events import CallDelta, CallStart, End, Event, Finish, ReasoningDelta, Start
+from backends.wire.failure import WireError
 from backends.wire.openai_chat import (
     ChatRenderer,
     EventParser,
@@ -19,6 +20,7 @@ from backends.wire.openai_chat import (
     patch_request,
     render_answer,
 )
+from backends.wire.openai_chat.request import PARTS_MAX
 from backends.wire.prompt import Prompt, Reasoning, ToolCall
 from backends.wire.signatures import Signed, wrap_signed
 
@@ -205,6 +207,14 @@ def test_openais_sdk_keeps_what_it_does_not_know() -> None:
     message = state.get_final_completion().choices[0].message.model_dump()
     assert message["reasoning_details"] == whole(events)["reasoning_details"]
     assert thinking_in(ask(message)) == [THINKING, HIDDEN]
+
+
+def test_a_crowd_of_thoughts_is_refused() -> None:
+    """Each is looked at: no body keeps the gateway busy for seconds."""
+    crowd: list[dict[str, Any]] = [{}] * (PARTS_MAX + 1)
+    with pytest.raises(WireError) as caught:
+        ask({"role": "assistant", "content": "a", "reasoning_details": crowd})
+    assert caught.value.failure.code == "array_above_max_length"
 
 
 def test_only_the_assistant_brings_thinking_back() -> None:
