@@ -196,6 +196,7 @@ def _measure_peer(
     first = _ask(home, PEER_PORT, prepared, PEER_PAIRS[0])
     seconds = 1.0 if quick else 3.0
     with running_side(home, f"{NAME}-litellm", prepared, first) as (roots, _start_s):
+        _run(home, PEER_PORT, prepared, PEER_PAIRS, roots, 0.5, 0.0)
         for _ in range(reps):
             found.peer.append(_run(home, PEER_PORT, prepared, PEER_PAIRS, roots, seconds, 0.0))
 
@@ -256,7 +257,7 @@ def render_translation(found: Translation) -> str:
               for made in taken for one in made.values())  # fmt: skip
     lines += ["", *(f"- {error}" for error in found.errors)]
     lines += [
-        f"Medians of {len(found.together)} rounds; of the ratios too, each within its round. "
+        f"Medians of the rounds ({len(found.together)}); of the ratios too, each within its round. "
         f"Bad answers: {bad}.",
         f"One-minute load average at most {found.load_average:.1f}, the bench's own included.",
     ]
