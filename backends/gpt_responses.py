@@ -1,7 +1,7 @@
 """Hosts of OpenAI's Responses: a Responses client's body passes as bytes, and so does the answer.
 
 Clients whose format carries foreign signatures are asked for there too where thinking is at stake: in a chat OpenAI
-neither shows its thinking nor gives what a next turn needs to go on with it.
+does not give what a next turn needs to go on with it.
 """
 
 from backends.adapter import Outbound, Terms
@@ -104,6 +104,9 @@ def prepare_responses(
             model=target.model,
             output_cap=terms.output_cap,
             output_tokens_default=target.output_tokens_max,
+            # OpenAI answers 400 to organisations that it has not verified (continuedev/continue issue 9666), and
+            # whoever speaks another format asked for no summary by name.
+            asks_summary=False,
         )
         body, dropped = rendered.body, rendered.dropped
     return Outbound(target.name, url, headers, body, prompt.is_stream, dropped)

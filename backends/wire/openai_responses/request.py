@@ -31,10 +31,12 @@ def render_request(
     output_cap: int | None,
     output_tokens_default: int,
     allows_provider_tools: bool = False,
+    asks_summary: bool = True,
 ) -> Rendered:
     """Render ``prompt`` for ``model``, at most ``output_cap`` tokens of output.
 
-    ``output_tokens_default`` is not needed where a cap may be left out. Raises ``WireError``.
+    ``output_tokens_default`` is not needed where a cap may be left out. ``asks_summary``: thinking is summed up for who
+    wants to see it. Raises ``WireError``.
     """
     del output_tokens_default
     if prompt.choices > 1:
@@ -53,7 +55,7 @@ def render_request(
     _add_tools(prompt, body, losses, allows_provider_tools=allows_provider_tools)
     if prompt.output_schema is not None:
         body["text"] = {"format": _format(prompt.output_schema)}
-    _add_thinking(prompt, model, body, losses)
+    _add_thinking(prompt, model, body, losses, asks_summary=asks_summary)
     _add_sampling(prompt, body, losses)
     _add_hints(prompt, body, losses)
     if prompt.unknown:
@@ -120,7 +122,9 @@ def _format(wanted: OutputSchema) -> Json:
     return form
 
 
-def _add_thinking(prompt: Prompt, model: str, body: Json, losses: Losses) -> None:
+def _add_thinking(
+    prompt: Prompt, model: str, body: Json, losses: Losses, *, asks_summary: bool
+) -> None:
     effort = find_effort(prompt)
     if effort == "max":
         losses.add("reasoning_effort")
@@ -128,7 +132,7 @@ def _add_thinking(prompt: Prompt, model: str, body: Json, losses: Losses) -> Non
     reasoning: Json = {}
     if effort is not None:
         reasoning["effort"] = effort
-    if prompt.shows_reasoning and effort != "none":
+    if asks_summary and prompt.shows_reasoning and effort != "none":
         reasoning["summary"] = "auto"
     if reasoning:
         body["reasoning"] = reasoning

@@ -171,6 +171,7 @@ def test_thinking_goes_back_to_openai_as_it_came(format: WireFormat, is_stream: 
     body = json.loads(sent.body)
     assert body["input"][1:3] == [THINKING, CALL]
     assert (body["store"], body["include"]) == (False, ["reasoning.encrypted_content"])
+    assert b"summary" not in adapter.prepare(asks[format], target("openai"), Terms()).body
 
 
 def join(format: WireFormat, stream: bytes) -> dict[str, Any]:
