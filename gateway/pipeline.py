@@ -161,7 +161,12 @@ class Pipeline:
             case.prompt.kept is not None
             and entry.chunks
             and not await self._services.kept.keep_answer(
-                case.prompt, entry.chunks[-1], case.principal, case.request_id, case.received_at
+                case.prompt,
+                entry.chunks[-1],
+                case.principal,
+                case.request_id,
+                case.received_at,
+                is_cached=True,
             )
         ):
             ending.dropped = (*entry.dropped, KEEPING)

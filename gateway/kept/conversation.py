@@ -132,13 +132,23 @@ class KeptResponses:
         return resolve(items, known)
 
     async def keep_answer(
-        self, prompt: Prompt, shown: bytes, principal: Principal, request_id: str, now: float
+        self,
+        prompt: Prompt,
+        shown: bytes,
+        principal: Principal,
+        request_id: str,
+        now: float,
+        *,
+        is_cached: bool = False,
     ) -> bool:
         """Keep what an answer ends in: the whole of a plain one, the last bytes of a stream. False if that could
-        not be done."""
+        not be done. An answer says the id that was made for it, or, cached, for the one that it repeats: a host that
+        chose another could replace what is kept."""
         kept = prompt.kept
         final = find_final(shown) if prompt.is_stream else read_final(shown)
-        if kept is None or final is None or len(final.id) > ID_CHARS_MAX:
+        if kept is None or final is None:
+            return False
+        if len(final.id) > ID_CHARS_MAX or not (is_cached or final.id == kept.response_id):
             return False
         try:
             new = self._make(kept, final, principal, request_id, now)

@@ -193,6 +193,21 @@ def test_what_is_deleted_is_gone(scene: Scene) -> None:
     assert look(scene.gateway, second).status_code == 200
 
 
+def test_a_host_cannot_replace_what_is_kept(scene: Scene) -> None:
+    """An answer under the id of another, in spellings that are not made to say ours, replaces nothing."""
+    scene.outside.default = plain(native(MESSAGE))
+    mine = ask(scene.gateway, model=GPT).json()
+    forged = json.dumps(native() | {"id": mine["id"]})
+    many = json.dumps({"type": "response.completed", "response": json.loads(forged)}, indent=1)
+    lines = "".join(f"data: {line}\n" for line in many.split("\n"))
+    twice = forged.replace('"id":', '"id": "x", "id":')
+    for is_stream, answer in ((True, f"{lines}\n"), (False, twice)):
+        scene.outside.default = Scripted(chunks=(answer.encode(),), is_stream=is_stream)
+        assert ask(scene.gateway, model=GPT, stream=is_stream).status_code == 200
+        assert look(scene.gateway, mine["id"]).json() == mine
+    assert scene.gateway.rows("requests")[-1]["dropped"] == "store"
+
+
 def test_store_false_keeps_nothing(scene: Scene) -> None:
     """Said so, an answer is nowhere afterwards, and says itself that it is not kept."""
     scene.home.default = chat_answer("a")

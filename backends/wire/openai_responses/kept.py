@@ -59,6 +59,12 @@ class _Response(msgspec.Struct):
     status: str | None = None
 
 
+class _Named(msgspec.Struct):
+    """A response, as what it is kept."""
+
+    id: str
+
+
 class _Event(msgspec.Struct):
     """The last event of a stream."""
 
@@ -67,6 +73,7 @@ class _Event(msgspec.Struct):
 
 _ITEM = msgspec.json.Decoder(_Item)
 _RESPONSE = msgspec.json.Decoder(_Response)
+_NAMED = msgspec.json.Decoder(_Named)
 _EVENT = msgspec.json.Decoder(_Event)
 
 
@@ -172,7 +179,17 @@ def find_final(shown: bytes) -> Final | None:
 
 
 def say_kept(raw: bytes, kept: Kept) -> bytes:
-    """A response that says that it is kept, as what, and what it goes on from; every other byte as it came."""
+    """A response that says that it is kept, as what, and what it goes on from; every other byte as it came. One that
+    cannot be made to say so (a key twice, no object) stays as it came, under an id that nothing is kept by."""
+    try:
+        said = _mark(raw, kept)
+        is_marked = _NAMED.decode(said).id == kept.response_id
+    except (WireError, msgspec.DecodeError, ValueError, RecursionError):
+        return raw
+    return said if is_marked else raw
+
+
+def _mark(raw: bytes, kept: Kept) -> bytes:
     spans = find_members(raw)
     edits: list[Edit] = []
     inserted: list[bytes] = []
@@ -186,17 +203,20 @@ def say_kept(raw: bytes, kept: Kept) -> bytes:
 
 
 def say_kept_in_event(event: bytes, kept: Kept) -> bytes:
-    """The same for an event of a stream that holds the response; others, and data in many lines, as they came."""
-    begin, end = event.find(b"{"), event.rfind(b"}") + 1
-    data = event[begin:end]
-    if b'"response"' not in data or b"\ndata:" in data:
+    """The same for an event of a stream that holds the response; others as they came. Data in many lines become one."""
+    try:
+        [read] = SseReader(EVENT_BYTES_MAX).feed(event)
+        spans = find_members(read.data) if b'"response"' in read.data else {}
+    except (WireError, msgspec.DecodeError, ValueError, RecursionError):
         return event
-    spans = find_members(data)
     if "response" not in spans:
         return event
     start, stop = spans["response"].value
-    said = say_kept(data[start:stop], kept)
-    return event[:begin] + data[:start] + said + data[stop:] + event[end:]
+    data = read.data[:start] + say_kept(read.data[start:stop], kept) + read.data[stop:]
+    if event.count(read.data) == 1:
+        return event.replace(read.data, data)
+    head = b"event: %b\n" % read.event.encode() if read.event else b""
+    return b"%bdata: %b\n\n" % (head, data.replace(b"\n", b" "))
 
 
 def _set(spans: Members, name: str, value: bytes, edits: list[Edit], inserted: list[bytes]) -> None:

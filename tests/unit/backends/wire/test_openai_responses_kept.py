@@ -107,12 +107,37 @@ def test_events_that_hold_the_response_say_so(event: bytes) -> None:
         b'data: {"delta":"say \\"response\\" twice"}\n\n',
         b'data: {"delta":"x","item":{"response":1}}\n\n',
         b": comment\n\n",
-        b'data: {"response":\ndata: {"id":"x"}}\n\n',
+        b'data: {"response":5}\n\n',
+        b'data: {"response":{"store":1,"id":"a","id":"longer"}}\n\n',
     ],
 )
 def test_other_events_stay(event: bytes) -> None:
     """Byte for byte."""
     assert say_kept_in_event(event, KEPT) == event
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+@pytest.mark.parametrize("head", ["", "event: {x", ": {x", "id: }"])
+def test_an_event_in_many_lines_says_so_too(head: str, end: str) -> None:
+    """With any line ends, and braces where no JSON is."""
+    lines = [
+        head,
+        'data: {"type":"response.completed","response":',
+        'data: {"id":"x","output":[]}}',
+    ]
+    event = end.join([*(line for line in lines if line), "", ""]).encode()
+    final = find_final(say_kept_in_event(event, KEPT))
+    assert final is not None
+    assert final.id == "resp_ours"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b'{"id":"a","output":[],"id":"longer"}', b'{"id":"a","id":"b","store":{},"store":1}', b"5"],
+)
+def test_a_response_with_a_member_twice_stays(raw: bytes) -> None:
+    """Two readers could take it for two responses; it is not garbled, and kept under no id of ours."""
+    assert say_kept(raw, KEPT) == raw
 
 
 @given(st.binary(max_size=60))
