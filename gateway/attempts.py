@@ -407,7 +407,12 @@ class Attempts:
             return
         now = services.clock.now()
         if await services.kept.keep_answer(
-            case.prompt, shown, case.principal, case.request_id, now
+            case.prompt,
+            shown,
+            case.principal,
+            case.request_id,
+            now,
+            data_class=case.record.facts.data_class,
         ):
             return
         services.log.error("answer not kept", request_id=case.request_id)

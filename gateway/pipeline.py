@@ -21,12 +21,14 @@ from gateway.case import Case, Ending
 from gateway.counting import count_tokens
 from gateway.deciding import decide_case, refuse_if_nobody
 from gateway.errors import Refused, refuse
-from gateway.identity import authenticate
+from gateway.facts import raise_class
+from gateway.identity import Principal, authenticate
 from gateway.ledger import JournalDown
 from gateway.records import request_row
 from gateway.reservations import Hold, first_amounts
 from gateway.services import Services
 from gateway.telemetry.bugs import log_bug
+from policies.facts import DataClass
 
 OVERLOADED_RETRY_SECONDS = 5.0
 SLOW_BODY_SECONDS = 5.0
@@ -56,7 +58,8 @@ class Pipeline:
                 principal = await authenticate(services.identity, token, services.clock.now())
             prompt = arrival.format.parse_request(raw, arrival.asked)
             if prompt.format == "openai-responses":
-                prompt = await services.kept.take_up(prompt, arrival.format, principal, now)
+                prompt, floor = await services.kept.take_up(prompt, arrival.format, principal, now)
+                principal = raise_floor(principal, floor)
             case = decide_case(services, arrival, principal, prompt, request_id, now, started)
         except (Refused, WireError) as error:
             await self._refuse(arrival, reply, request_id, error.failure, started)
@@ -166,6 +169,7 @@ class Pipeline:
                 case.principal,
                 case.request_id,
                 case.received_at,
+                data_class=case.record.facts.data_class,
                 is_cached=True,
             )
         ):
@@ -282,6 +286,12 @@ def accept(arrival: Arrival) -> None:
             f"content encoding `{encoding[:40].decode('latin-1')}` is not taken; send the body plain",
             code="unsupported_media_type",
         )
+
+
+def raise_floor(principal: Principal, data_class: DataClass) -> Principal:
+    """The principal, whose prompts are at least of this class: what a conversation was said to be, it stays."""
+    raised = raise_class(principal.data_class, data_class)
+    return msgspec.structs.replace(principal, data_class=raised)
 
 
 def _is_for(case: Case, entry: CacheEntry) -> bool:

@@ -4,6 +4,7 @@ Source: OpenAI's API reference and the OpenAPI document of 2026-08-21 (``/respon
 """
 
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 import orjson
 from starlette.requests import Request
@@ -23,6 +24,14 @@ Guard = Callable[[Request, Served], Awaitable[Response]]
 JSON = "application/json"
 PAGE, PAGE_MAX = 20, 100
 ORDERS = ("asc", "desc")
+
+
+class _Said(NamedTuple):
+    """The items of one turn."""
+
+    response_id: str
+    asked: tuple[bytes, ...]
+    answered: tuple[bytes, ...]
 
 
 class KeptApi:
@@ -96,14 +105,14 @@ class KeptApi:
         """Everything that the response answers, oldest first: also what it goes on from."""
         now = self._services.clock.now()
         store = self._services.kept.store
-        turns = await store.trace(_scope(principal), found.response_id, now)
-        items: list[Json] = []
-        for turn in turns or (found,):
-            items += (list_item(raw, turn.response_id, at) for at, raw in enumerate(turn.items))
-            if turn.response_id != found.response_id:
-                outputs = enumerate(output_items(turn.raw), len(turn.items))
-                items += (list_item(raw, turn.response_id, at) for at, raw in outputs)
-        return items
+        turns = await store.trace(_scope(principal), found.response_id, now, _read)
+        return [
+            list_item(raw, said.response_id, at)
+            for said in turns or (_read(found),)
+            for at, raw in enumerate(
+                said.asked if said.response_id == found.response_id else said.asked + said.answered
+            )
+        ]
 
     async def _find(self, request: Request, principal: Principal) -> KeptResponse:
         response_id = _asked(request)
@@ -120,6 +129,10 @@ def _asked(request: Request) -> str:
     if "\0" in response_id:
         raise _missing(response_id.replace("\0", ""))
     return response_id
+
+
+def _read(kept: KeptResponse) -> _Said:
+    return _Said(kept.response_id, kept.items, tuple(output_items(kept.raw)))
 
 
 def _scope(principal: Principal) -> Scope:

@@ -1,20 +1,21 @@
 """Conversations that go on from a kept response, and answers that are kept.
 
 Promises: what a request goes on from is put in front of its own input before anything else looks at it, so labels,
-prices and targets are those of the whole conversation; what was not kept, or is another team's, or was deleted, is
+prices and targets are those of the whole conversation, and its data class is the highest of its turns'; what was not kept, or is another team's, or was deleted, is
 not found, and nothing is sent. An answer is kept before its end goes out, or the client and the record are told.
 """
 
 import asyncio
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
 from backends.wire.codec import RequestCodec
 from backends.wire.openai_responses.kept import (
-    Final,
+    REFERENCE,
     find_final,
     item_ids,
     join,
@@ -26,10 +27,19 @@ from backends.wire.openai_responses.kept import (
     resolve,
     wants_kept,
 )
-from backends.wire.prompt import Kept, Prompt
+from backends.wire.prompt import Kept, Opaque, Prompt
+from backends.wire.reading import too_many
 from gateway.errors import Refused, refuse
 from gateway.identity import Principal
-from gateway.kept.store import ID_CHARS_MAX, KeptResponse, KeptStore, NewKept, Scope
+from gateway.kept.store import (
+    ID_CHARS_MAX,
+    KeptResponse,
+    KeptStore,
+    NewKept,
+    Scope,
+    can_be_kept,
+)
+from policies.facts import DATA_CLASSES, DataClass
 
 RETRY_SECONDS = 5.0
 READ_SECONDS = 10.0
@@ -40,6 +50,20 @@ ID_BYTES = 24
 """Random bytes of an id: nobody's guess."""
 REFERENCES_MAX = 1024
 """Items that one input may name."""
+
+
+class TakenUp(NamedTuple):
+    """A prompt with all that it goes on from; ``data_class``: what that is at least."""
+
+    prompt: Prompt
+    data_class: DataClass
+
+
+class _Turn(NamedTuple):
+    """What was said in one turn, by both."""
+
+    items: list[bytes]
+    data_class: DataClass
 
 
 class KeptResponses:
@@ -53,37 +77,50 @@ class KeptResponses:
 
     async def take_up(
         self, prompt: Prompt, codec: RequestCodec, principal: Principal, now: float
-    ) -> Prompt:
+    ) -> TakenUp:
         """The prompt with all that it goes on from, marked if its answer is to be kept.
 
         Raises ``Refused``, ``WireError``.
         """
         previous = previous_id(prompt.unknown)
-        scope = Scope(principal.organisation_id, principal.team_id)
         kept = None
         if not prompt.is_count and self._is_to_keep(prompt.unknown):
             kept = Kept(f"resp_{secrets.token_hex(ID_BYTES)}", prompt.raw, previous)
-        items: list[bytes] | None = None
-        try:
-            async with asyncio.timeout(READ_SECONDS):
-                if previous is not None:
-                    before = await self._before(scope, previous, now)
-                    items = [*before, *own_items(prompt.raw)]
-                if _refers(items or (prompt.raw,)):
-                    items = await self._resolve(scope, items or own_items(prompt.raw), now)
-        except (SQLAlchemyError, OSError) as error:  # TimeoutError is an OSError
-            raise _away() from error
-        if items is not None:
-            raw = join(prompt.raw, items)
-            if len(raw) > self._body_bytes_max:
-                raise refuse(
-                    "too_large",
-                    f"the conversation that `previous_response_id` goes on from and this input are "
-                    f"{len(raw)} bytes together, of {self._body_bytes_max} at most",
-                    param="previous_response_id",
-                )
-            prompt = codec.parse_request(raw, prompt.asked)
-        return prompt if kept is None else msgspec.structs.replace(prompt, kept=kept)
+        data_class: DataClass = "public"
+        if previous is not None or _holds_references(prompt):
+            scope = Scope(principal.organisation_id, principal.team_id)
+            try:
+                async with asyncio.timeout(READ_SECONDS):
+                    turn = await self._gather(scope, prompt.raw, previous, now)
+            except (SQLAlchemyError, OSError) as error:  # TimeoutError is an OSError
+                raise _away() from error
+            self._check_size(sum(map(len, turn.items)) + len(turn.items))
+            raw = join(prompt.raw, turn.items)
+            self._check_size(len(raw))
+            prompt, data_class = codec.parse_request(raw, prompt.asked), turn.data_class
+        if kept is not None:
+            prompt = msgspec.structs.replace(prompt, kept=kept)
+        return TakenUp(prompt, data_class)
+
+    def _check_size(self, size: int) -> None:
+        """Raises ``Refused``: an item may be named many times, so this comes before anything is joined."""
+        if size > self._body_bytes_max:
+            raise refuse(
+                "too_large",
+                f"this input and what it goes on from (`previous_response_id`, items that it names) are {size} bytes "
+                f"together, of {self._body_bytes_max} at most",
+                param="previous_response_id",
+            )
+
+    async def _gather(self, scope: Scope, raw: bytes, previous: str | None, now: float) -> _Turn:
+        """All items of the conversation up to the end of the request ``raw``."""
+        turns = [] if previous is None else await self._before(scope, previous, now)
+        turns.append(_Turn(own_items(raw), "public"))
+        items = [item for turn in turns for item in turn.items]
+        known = await self._look_up(scope, items, now)
+        classes: list[DataClass] = [turn.data_class for turn in (*turns, *known.values())]
+        items = resolve(items, {name: turn.items[0] for name, turn in known.items()})
+        return _Turn(items, max(classes, key=DATA_CLASSES.index))
 
     def _is_to_keep(self, unknown: Mapping[str, bytes]) -> bool:
         said = wants_kept(unknown)
@@ -91,11 +128,9 @@ class KeptResponses:
             return False
         return said is True or (said is None and self._keeping == "default")
 
-    async def _before(self, scope: Scope, response_id: str, now: float) -> list[bytes]:
-        """The items of a whole conversation up to the answer ``response_id``."""
-        turns = None
-        if len(response_id) <= ID_CHARS_MAX:
-            turns = await self.store.trace(scope, response_id, now)
+    async def _before(self, scope: Scope, response_id: str, now: float) -> list[_Turn]:
+        """The turns of a whole conversation up to the answer ``response_id``."""
+        turns = await self.store.trace(scope, response_id, now, _read_turn)
         if turns is None:
             raise refuse(
                 "invalid_request",
@@ -105,22 +140,26 @@ class KeptResponses:
                 code="previous_response_not_found",
                 param="previous_response_id",
             )
-        items: list[bytes] = []
-        for turn in turns:
-            items += turn.items
-            items += output_items(turn.raw)
-        return items
+        return turns
 
-    async def _resolve(self, scope: Scope, items: list[bytes], now: float) -> list[bytes]:
-        """The input with the items of kept answers that it names."""
-        wanted = list(dict.fromkeys(referred_ids(items)))[:REFERENCES_MAX]
+    async def _look_up(self, scope: Scope, items: Sequence[bytes], now: float) -> dict[str, _Turn]:
+        """The items of kept answers that an input names, by their ids."""
+        wanted = list(dict.fromkeys(referred_ids(items)))
         if not wanted:
-            return items
-        known: dict[str, bytes] = {}
-        for item_id, response in (await self.store.find_holders(scope, wanted, now)).items():
-            for item in output_items(response.raw):
-                if item_ids((item,)) == [item_id]:
-                    known[item_id] = item
+            return {}
+        if len(wanted) > REFERENCES_MAX:
+            raise too_many("input", REFERENCES_MAX)
+        known: dict[str, _Turn] = {}
+        size = 0
+        holders = await self.store.find_holders(scope, wanted)
+        for response_id in dict.fromkeys(holders.values()):
+            response = await self.store.find(scope, response_id, now)
+            for item in output_items(response.raw) if response is not None else ():
+                [name] = item_ids((item,)) or [""]
+                if response is not None and holders.get(name) == response_id:
+                    known[name] = _Turn([item], response.data_class)
+                    size += len(item)
+            self._check_size(size)
         missing = [one for one in wanted if one not in known]
         if missing:
             raise refuse(
@@ -129,7 +168,7 @@ class KeptResponses:
                 code="item_not_found",
                 param="input",
             )
-        return resolve(items, known)
+        return known
 
     async def keep_answer(
         self,
@@ -139,6 +178,7 @@ class KeptResponses:
         request_id: str,
         now: float,
         *,
+        data_class: DataClass,
         is_cached: bool = False,
     ) -> bool:
         """Keep what an answer ends in: the whole of a plain one, the last bytes of a stream. False if that could
@@ -148,31 +188,36 @@ class KeptResponses:
         final = find_final(shown) if prompt.is_stream else read_final(shown)
         if kept is None or final is None:
             return False
-        if len(final.id) > ID_CHARS_MAX or not (is_cached or final.id == kept.response_id):
+        if not can_be_kept(final.id) or not (is_cached or final.id == kept.response_id):
             return False
         try:
-            new = self._make(kept, final, principal, request_id, now)
+            items = tuple(own_items(kept.raw))
+            response = KeptResponse(final.id, kept.previous_id, items, final.raw, data_class)
+            new = NewKept(
+                response,
+                request_id=request_id,
+                key_id=principal.key_id,
+                created_at=now,
+                expires_at=now + self._seconds,
+                item_ids=tuple(item_ids(output_items(final.raw))),
+            )
             async with asyncio.timeout(KEEP_SECONDS):
                 await self.store.keep(Scope(principal.organisation_id, principal.team_id), new)
         except (SQLAlchemyError, OSError, UnicodeError, msgspec.DecodeError):
             return False
         return True
 
-    def _make(
-        self, kept: Kept, final: Final, principal: Principal, request_id: str, now: float
-    ) -> NewKept:
-        return NewKept(
-            KeptResponse(final.id, kept.previous_id, tuple(own_items(kept.raw)), final.raw),
-            request_id=request_id,
-            key_id=principal.key_id,
-            created_at=now,
-            expires_at=now + self._seconds,
-            item_ids=tuple(item_ids(output_items(final.raw))),
-        )
+
+def _holds_references(prompt: Prompt) -> bool:
+    return any(
+        isinstance(part, Opaque) and part.kind == REFERENCE
+        for message in prompt.messages
+        for part in message.parts
+    )
 
 
-def _refers(texts: Iterable[bytes]) -> bool:
-    return any(b'"item_reference"' in text for text in texts)
+def _read_turn(kept: KeptResponse) -> _Turn:
+    return _Turn([*kept.items, *output_items(kept.raw)], kept.data_class)
 
 
 def _away() -> Refused:

@@ -4,9 +4,8 @@ Promises: a row is found by its own team alone, until it expires; what is delete
 found by it. What is read and written here raises ``SQLAlchemyError`` or ``OSError`` while the database is away.
 """
 
-import itertools
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, TypeVar
 
 import msgspec
 from sqlalchemy import (
@@ -24,6 +23,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.ledger.tables import kept_items, kept_responses
 from gateway.sealing import Sealer
+from policies.facts import DataClass
+
+T = TypeVar("T")
 
 ID_CHARS_MAX = 200
 """Longer ids have no place in a row."""
@@ -31,6 +33,8 @@ TURNS_MAX = 4096
 """A conversation of more turns than this goes on from no kept response."""
 PURGE_ROWS_MAX = 500
 """So many expired rows go at once."""
+ROWS_AT_ONCE = 16
+"""So many turns of a conversation are in memory as they are in the database."""
 USE = "kept"
 
 
@@ -43,16 +47,18 @@ class Scope(NamedTuple):
 
 class KeptResponse(msgspec.Struct, frozen=True):
     """One kept response. ``items`` are those of its request's own input, ``raw`` is the response: JSON, both as the
-    client sent or got them. Times are seconds since the epoch."""
+    client sent or got them. ``data_class`` is what they are at least, whoever goes on from them."""
 
     response_id: str
     previous_id: str | None
     items: tuple[bytes, ...]
     raw: bytes
+    data_class: DataClass = "public"
 
 
 class NewKept(msgspec.Struct, frozen=True):
-    """A response to keep, with who asked; ``item_ids`` are those that a later input may name."""
+    """A response to keep, with who asked; ``item_ids`` are those that a later input may name. Times are seconds since
+    the epoch."""
 
     kept: KeptResponse
     request_id: str
@@ -67,6 +73,7 @@ class _Content(msgspec.Struct, frozen=True, array_like=True):
 
     items: tuple[bytes, ...]
     raw: bytes
+    data_class: DataClass = "public"
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -91,7 +98,7 @@ class KeptStore:
     async def keep(self, scope: Scope, new: NewKept) -> None:
         """Write a response down; one of the same id is replaced. Those that it goes on from live as long as it."""
         kept = new.kept
-        content = _ENCODER.encode(_Content(kept.items, kept.raw))
+        content = _ENCODER.encode(_Content(kept.items, kept.raw, kept.data_class))
         place = _place(scope, kept.response_id)
         row = {
             **scope._asdict(),
@@ -119,6 +126,8 @@ class KeptStore:
 
     async def find(self, scope: Scope, response_id: str, now: float) -> KeptResponse | None:
         """One response, if it is kept."""
+        if not can_be_kept(response_id):
+            return None
         query = select(
             kept_responses.c.response_id, kept_responses.c.previous_id, kept_responses.c.sealed
         ).where(_is(scope, response_id), kept_responses.c.expires_at > now)
@@ -126,8 +135,14 @@ class KeptStore:
             row = (await connection.execute(query)).first()
         return None if row is None else self._open(scope, _Found(*row))
 
-    async def trace(self, scope: Scope, response_id: str, now: float) -> list[KeptResponse] | None:
-        """A response and all that it goes on from, oldest first; None if any of them is not kept any more."""
+    async def trace(
+        self, scope: Scope, response_id: str, now: float, take: Callable[[KeptResponse], T]
+    ) -> list[T] | None:
+        """What ``take`` makes of a response and of all that it goes on from, oldest first; None if any of them is not
+        kept any more. Each is given as it is read: responses repeat what their requests said, and all of them
+        together may be far larger than what they answered."""
+        if not can_be_kept(response_id):
+            return None
         chain = _chain(scope, response_id)
         query = (
             select(
@@ -136,39 +151,34 @@ class KeptStore:
             .join(chain, chain.c.response_id == kept_responses.c.response_id)
             .where(_of(kept_responses, scope), kept_responses.c.expires_at > now)
             .order_by(chain.c.depth.desc())
+            .execution_options(yield_per=ROWS_AT_ONCE)
         )
+        taken: list[T] = []
+        before: str | None = None
         async with self._engine.connect() as connection:
-            rows = [_Found(*row) for row in await connection.execute(query)]
-        if not rows or rows[0].previous_id is not None:
-            return None
-        opened = [self._open(scope, row) for row in rows]
-        whole = [one for one in opened if one is not None]
-        is_linked = all(
-            one.previous_id == before.response_id for before, one in itertools.pairwise(whole)
-        )
-        return whole if len(whole) == len(rows) and is_linked else None
+            async for row in await connection.stream(query):
+                found = _Found(*row)
+                opened = self._open(scope, found)
+                if opened is None or found.previous_id != before:
+                    return None
+                taken.append(take(opened))
+                before = found.response_id
+        return taken or None
 
-    async def find_holders(
-        self, scope: Scope, item_ids: Iterable[str], now: float
-    ) -> Mapping[str, KeptResponse]:
-        """For each item that a kept response answered with: that response."""
-        named = select(kept_items.c.item_id, kept_items.c.response_id).where(
-            _of(kept_items, scope), kept_items.c.item_id.in_(list(item_ids))
+    async def find_holders(self, scope: Scope, item_ids: Iterable[str]) -> Mapping[str, str]:
+        """For each item that a response answered with: that response, which may have expired."""
+        names = [one for one in item_ids if can_be_kept(one)]
+        query = select(kept_items.c.item_id, kept_items.c.response_id).where(
+            _of(kept_items, scope), kept_items.c.item_id.in_(names)
         )
-        found: dict[str, KeptResponse] = {}
-        responses: dict[str, KeptResponse | None] = {}
         async with self._engine.connect() as connection:
-            names = (await connection.execute(named)).all()
-        for item_id, response_id in names:
-            if response_id not in responses:
-                responses[response_id] = await self.find(scope, response_id, now)
-            response = responses[response_id]
-            if response is not None:
-                found[item_id] = response
-        return found
+            rows = (await connection.execute(query)).all()
+        return {str(item_id): str(response_id) for item_id, response_id in rows}
 
     async def delete(self, scope: Scope, response_id: str, now: float) -> bool:
         """Forget a response; False if none of this id was kept."""
+        if not can_be_kept(response_id):
+            return False
         is_it = and_(_is(scope, response_id), kept_responses.c.expires_at > now)
         async with self._engine.begin() as connection:
             done = await connection.execute(delete(kept_responses).where(is_it))
@@ -196,7 +206,14 @@ class KeptStore:
         if plain is None:
             return None  # Under another master key: as good as forgotten.
         content = _DECODER.decode(plain)
-        return KeptResponse(response_id, previous_id, content.items, content.raw)
+        return KeptResponse(
+            response_id, previous_id, content.items, content.raw, content.data_class
+        )
+
+
+def can_be_kept(name: str) -> bool:
+    """Whether a response or an item of that id can have a row: PostgreSQL takes no NUL."""
+    return len(name) <= ID_CHARS_MAX and "\0" not in name
 
 
 def _place(scope: Scope, response_id: str) -> bytes:
@@ -233,7 +250,7 @@ async def _name_items(
     rows = [
         {**scope._asdict(), "item_id": item_id, "response_id": response_id}
         for item_id in dict.fromkeys(item_ids)
-        if len(item_id) <= ID_CHARS_MAX
+        if can_be_kept(item_id)
     ]
     if not rows:
         return

@@ -278,6 +278,62 @@ def test_what_was_private_once_stays_at_home(scene: Scene) -> None:
     assert scene.outside.requests == []
 
 
+def ask_as(gateway: RunningGateway, data_class: str, **body: Any) -> httpx.Response:
+    """One request whose caller says what it is."""
+    sent = {"authorization": f"Bearer {gateway.key}", "x-data-class": data_class}
+    return gateway.client.post("/v1/responses", json={"input": "go on"} | body, headers=sent)
+
+
+def test_the_class_of_a_conversation_is_never_lowered(scene: Scene) -> None:
+    """What was restricted in one turn, by a word of the caller's, is so in all that go on from it or name an item of
+    it, also two turns later and by another key of the team."""
+    scene.home.default = chat_answer("noted")
+    scene.outside.default = plain(native(MESSAGE))
+    first = ask_as(scene.gateway, "restricted", model="auto", input="the plan is Heron").json()
+    item = {"type": "item_reference", "id": first["output"][0]["id"]}
+    named = [item, {"role": "user", "content": "go"}]
+    second = ask_as(scene.gateway, "public", model=HOME, previous_response_id=first["id"]).json()
+    for body in (
+        {"previous_response_id": first["id"]},
+        {"previous_response_id": second["id"]},
+        {"previous_response_id": second["id"], "store": False},
+        {"input": named},
+    ):
+        assert ask_as(scene.gateway, "public", model=GPT, **body).status_code == 403
+    assert scene.outside.requests == []
+    row = scene.gateway.rows("requests")[-1]
+    assert row["data_class"] == "restricted"
+    third = ask(scene.gateway, model=HOME, input=named).json()["id"]
+    assert ask(scene.gateway, model=GPT, previous_response_id=third).status_code == 403
+    open_one = ask_as(scene.gateway, "internal", model=HOME).json()["id"]
+    assert ask(scene.gateway, model=GPT, previous_response_id=open_one).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "head", ['"type":"item\\u005freference",', '"type":null,', '"type":"",', ""]
+)
+def test_a_reference_is_one_in_any_spelling(scene: Scene, head: str) -> None:
+    """What OpenAI would read as the name of an item stands for a kept one, or for nothing."""
+    scene.home.default = chat_answer("the plan")
+    item = ask(scene.gateway).json()["output"][0]["id"]
+    for name, status in ((item, 200), ("msg_at_the_provider", 400), ("msg\\u0000", 400)):
+        raw = f'{{"model":"{HOME}","input":[{{{head}"id":"{name}"}},{{"role":"user","content":"x"}}]}}'
+        sent = {"authorization": f"Bearer {scene.gateway.key}", "content-type": "application/json"}
+        answer = scene.gateway.client.post("/v1/responses", content=raw, headers=sent)
+        assert answer.status_code == status
+    assert last(scene.home)["messages"][0]["content"] == "the plan"
+
+
+def test_an_item_named_many_times_is_measured_first(scene: Scene) -> None:
+    """Sixteen thousand times a megabyte is told as too large, before it takes the memory of the machine."""
+    scene.home.default = chat_answer("x" * 1_000_000)
+    item = {"type": "item_reference", "id": ask(scene.gateway).json()["output"][0]["id"]}
+    refused = ask(scene.gateway, input=[item] * 16_000)
+    assert (refused.status_code, refused.headers["x-moegate-error"]) == (413, "too_large")
+    crowd = [item | {"id": f"msg_{at}"} for at in range(1025)]
+    assert ask(scene.gateway, input=crowd).status_code == 400
+
+
 def test_content_is_sealed(scene: Scene) -> None:
     """Neither question nor answer stands in the database in the clear."""
     scene.home.default = chat_answer("otters at noon")

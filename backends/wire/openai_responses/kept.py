@@ -129,7 +129,7 @@ def resolve(items: Iterable[bytes], known: Mapping[str, bytes]) -> list[bytes]:
 
 
 def _is_reference(item: _Item) -> bool:
-    return item.type == REFERENCE or (item.type is None and item.role is None)
+    return item.type == REFERENCE or (not item.type and item.role is None)
 
 
 def join(raw: bytes, items: Iterable[bytes]) -> bytes:
