@@ -7,8 +7,8 @@ another issuer's name come back as that issuer's.
 """
 
 import re
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -63,6 +63,11 @@ _STATES = frozenset({None, "completed", "in_progress", "incomplete"})
 _PLAIN_ID = re.compile(r"(?:msg|rs|fc)_[0-9a-f]{32,80}")
 """OpenAI's own ids: nothing that has to be looked at fits in."""
 _ALLOWED: Allowed = ((re.compile(r"role"), "`user`, `assistant`, `system`, `developer`"),)
+_ADDRESSES: Mapping[str, Literal["image", "document"]] = {
+    "image_url": "image",
+    "file_url": "image",
+    "file_data": "document",
+}
 _HOLDS_TOOLS = frozenset({"additional_tools", "tool_search_output"})
 
 
@@ -176,6 +181,8 @@ class Conversation:
             for at, raw in enumerate(said.content):
                 part = read_part(bytes(raw), f"{path}.content[{at}]", allowed, self._note)
                 parts.append(part)
+                if isinstance(part, Opaque):
+                    parts += _media_inside(_JSON(part.raw))
         if said.role != "assistant" or self._role != "assistant" or self._has_spoken:
             self._begin(said.role)
         self._parts += parts
@@ -247,7 +254,7 @@ class Conversation:
 
 
 def _media_inside(tree: Json) -> list[Media]:
-    """What an item that is not modelled shows or names, anywhere."""
+    """What an item or a part that is not modelled shows or names, anywhere."""
     found: list[Media] = []
     left = [tree]
     while left:
@@ -259,8 +266,10 @@ def _media_inside(tree: Json) -> list[Media]:
             for name, value in node.items():
                 if name == "file_id" and isinstance(value, str):
                     found.append(Media("document", file_id=value))
-                elif name in ("image_url", "file_url") and isinstance(value, str):
-                    found.append(Media("image", url=value))
+                elif name in _ADDRESSES and isinstance(value, str):
+                    found.append(Media(_ADDRESSES[name], url=value))
+                elif name == "input_audio":
+                    found.append(Media("audio"))
     return found
 
 

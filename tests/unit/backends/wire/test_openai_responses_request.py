@@ -117,6 +117,29 @@ def test_what_only_openai_knows_stays_whole() -> None:
     assert parts[4] == Opaque("item_reference", b'{"id": "msg_1"}')
 
 
+@pytest.mark.parametrize(
+    ("member", "value", "media"),
+    [
+        ("file_id", "f1", Media("document", file_id="f1")),
+        (
+            "image_url",
+            "data:image/png;base64,AAAA",
+            Media("image", url="data:image/png;base64,AAAA"),
+        ),
+        ("file_data", "AAAA", Media("document", url="AAAA")),
+        ("input_audio", {"data": "AAAA", "format": "wav"}, Media("audio")),
+    ],
+)
+def test_media_are_seen_in_parts_that_are_not_modelled(
+    member: str, value: object, media: Media
+) -> None:
+    """A part of another kind is no way around what is done with pictures, sounds and files."""
+    part = {"type": "computer_screenshot", member: value}
+    for items in ([{"role": "user", "content": [part]}], [{"type": "odd", "inside": [part]}]):
+        prompt = parse(input=items)
+        assert media in prompt.messages[-1].parts
+
+
 def test_kept_state_is_found_by_name() -> None:
     """What the gateway has to look at stands in the unknown members, and the input may then be nothing."""
     prompt = parse(
