@@ -34,12 +34,14 @@ class SseReader:
     """Collects bytes until events are whole."""
 
     __slots__ = (
-        "_buffer", "_data", "_event_bytes_max", "_is_between", "_is_first", "_name", "_size", "_skip_lf",
-        "_stray",
+        "_buffer", "_data", "_event_bytes_max", "_is_between", "_is_first", "_more", "_name", "_size",
+        "_skip_lf", "_stray",
     )  # fmt: skip
 
     def __init__(self, event_bytes_max: int) -> None:
         self._buffer = b""
+        self._more = bytearray()
+        """What came behind :attr:`_buffer` without a line end: looked at once, however many pieces it came in."""
         self._data: list[bytes] = []
         self._name = ""
         self._size = 0
@@ -56,13 +58,18 @@ class SseReader:
         some hosts say there what went wrong. At most :data:`STRAY_BYTES_MAX` and a line."""
         if not self._stray and self._buffer[:1] != b"{":
             return b""
-        return self._stray + self._buffer
+        return self._stray + self._buffer + self._more
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
         """The events that ``chunk`` completes. Raises ``WireError`` for one that is too long."""
         if self._is_between and (event := _read_one(chunk)) is not None:
             return [event]
-        buffer = self._buffer + chunk if self._buffer else chunk
+        if self._buffer and not self._is_first and b"\n" not in chunk and b"\r" not in chunk:
+            self._more += chunk
+            self._check_size()
+            return []
+        buffer = b"".join((self._buffer, self._more, chunk)) if self._buffer else chunk
+        self._more.clear()
         if self._is_first and buffer:
             if len(buffer) < len(BOM) and BOM.startswith(buffer):
                 self._buffer = buffer
@@ -87,13 +94,16 @@ class SseReader:
                 if self._data:
                     events.append(SseEvent(self._name, b"\n".join(self._data)))
                 self._data, self._name, self._size = [], "", 0
-        if len(self._buffer) + self._size > self._event_bytes_max:
-            message = f"the provider sent an event of more than {self._event_bytes_max} bytes"
-            raise WireError(Failure("upstream_failed", message, may_have_spent=True))
+        self._check_size()
         self._is_between = not (
             self._buffer or self._data or self._name or self._skip_lf or self._is_first
         )
         return events
+
+    def _check_size(self) -> None:
+        if len(self._buffer) + len(self._more) + self._size > self._event_bytes_max:
+            message = f"the provider sent an event of more than {self._event_bytes_max} bytes"
+            raise WireError(Failure("upstream_failed", message, may_have_spent=True))
 
     def _take(self, line: bytes) -> None:
         name, _, value = line.partition(b":")
