@@ -17,6 +17,8 @@ from backends.wire.prompt import EmbeddingAsked, Hints, Json, Message, Prompt, T
 from backends.wire.reading import Allowed, check_range, explain_invalid, too_many
 
 INPUTS_MAX = 2048
+NUMBERS_MAX = 300_000
+"""Numbers of tokens in one request, as at OpenAI: a number of three bytes may stand for a text of 128."""
 MEMBERS_MAX = 256
 DIMENSIONS_MAX = 2**16
 """Only bounded; models have a few thousand."""
@@ -74,6 +76,12 @@ def _texts(said: str | list[object] | None) -> tuple[list[str], bool]:
         return [_checked(said, "input")], False
     if not said:
         raise invalid_request("`input` must not be empty", param="input", code="empty_array")
+    if (
+        sum(len(cast("list[object]", one)) if isinstance(one, list) else 1 for one in said)
+        > NUMBERS_MAX
+    ):
+        message = f"`input` may hold at most {NUMBERS_MAX} tokens"
+        raise invalid_request(message, param="input", code="array_above_max_length")
     if _are_numbers(said):
         return [_decoded(said, "input")], True
     if len(said) > INPUTS_MAX:

@@ -125,6 +125,8 @@ def test_a_role_is_looked_at_unless_it_is_one() -> None:
         ({"input": [[1, "a"]]}, "no token", "input[0]"),
         ({"input": [[True]]}, "no token", "input[0]"),
         ({"input": [[10**30]]}, "no token", "input[0]"),
+        ({"input": [1] * 300_001}, "300000 tokens", "input"),
+        ({"input": [[1] * 150_000, [1] * 150_001]}, "300000 tokens", "input"),
         ({"input": ["a", 1]}, "must be a text", "input[1]"),
         ({"input": [True]}, "must be a text", "input[0]"),
         ({"input": [{"text": "a"}]}, "must be a text", "input[0]"),
