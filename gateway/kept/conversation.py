@@ -7,7 +7,7 @@ not found, and nothing is sent. An answer is kept before its end goes out, or th
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -74,6 +74,7 @@ class KeptResponses:
         self._keeping = keeping
         self._seconds = days * DAY_SECONDS
         self._body_bytes_max = body_bytes_max
+        self._given_up: set[asyncio.Task[None]] = set()
 
     async def take_up(
         self, prompt: Prompt, codec: RequestCodec, principal: Principal, now: float
@@ -201,11 +202,31 @@ class KeptResponses:
                 expires_at=now + self._seconds,
                 item_ids=tuple(item_ids(output_items(final.raw))),
             )
-            async with asyncio.timeout(KEEP_SECONDS):
-                await self.store.keep(Scope(principal.organisation_id, principal.team_id), new)
+            scope = Scope(principal.organisation_id, principal.team_id)
+            await self._finish_in(KEEP_SECONDS, self.store.keep(scope, new))
         except (SQLAlchemyError, OSError, UnicodeError, msgspec.DecodeError):
             return False
         return True
+
+    async def _finish_in(self, seconds: float, work: Coroutine[None, None, None]) -> None:
+        """Raises ``TimeoutError`` if ``work`` takes longer: it is given up, but not waited for, since a database that
+        does not answer takes its time to roll back too."""
+        task = asyncio.ensure_future(work)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=seconds)
+            if not done:
+                raise TimeoutError
+        except BaseException:
+            self._given_up.add(task)
+            task.add_done_callback(self._forget)
+            task.cancel()
+            raise
+        task.result()
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._given_up.discard(task)
+        if not task.cancelled():
+            task.exception()
 
 
 def _holds_references(prompt: Prompt) -> bool:
