@@ -5,6 +5,7 @@ schemas, and members nobody modelled with their names), so that what is sent has
 are left as they came: the detectors undo them in every text.
 """
 
+import re
 from collections.abc import Sequence
 
 from backends.target import Target
@@ -20,10 +21,14 @@ from backends.wire.prompt import (
     ToolCall,
     ToolResult,
 )
+from backends.wire.signatures import ISSUERS
 from gateway.errors import refuse
 from policies.facts import DATA_CLASSES, EMBED, DataClass, Segment, TargetFacts
 
 HEADER_DATA_CLASS = "x-data-class"
+
+_SIGNATURE = re.compile(r"[A-Za-z0-9+/_=-]{64,}")
+"""Base64, longer than what anybody writes: providers sign with hundreds of characters."""
 
 MEDIA_URLS = "media_urls"
 """Capability of targets that fetch media by themselves. Hosts outside do; a worker of one's own does
@@ -78,6 +83,7 @@ def _part_segments(message: Message, part: Part, found: list[Segment]) -> None:
     elif isinstance(part, ToolCall):
         found.append(Segment(role, "name", f"{part.name}\n{part.id}"))
         found.append(Segment(role, "tool_call", part.arguments))
+        _signature_segments(message, part, found)
     elif isinstance(part, ToolResult):
         found.append(Segment(role, "name", f"{part.name or ''}\n{part.call_id}"))
         for inner in part.content:
@@ -87,11 +93,23 @@ def _part_segments(message: Message, part: Part, found: list[Segment]) -> None:
                 _part_segments(message, inner, found)
     elif isinstance(part, Reasoning):
         found.append(Segment(role, "reasoning", part.text))
+        if part.id:
+            found.append(Segment(role, "name", part.id))
+        _signature_segments(message, part, found)
     elif isinstance(part, Opaque):
         found.append(Segment(role, "other", f"{part.kind}\n{_as_text(part.raw)}"))
     else:
         texts = (part.name, part.url, part.media_type, part.detail, part.file_id)
         found.append(Segment(role, "name", "\n".join(text for text in texts if text)))
+
+
+def _signature_segments(message: Message, part: Reasoning | ToolCall, found: list[Segment]) -> None:
+    """A signature is random to all but its issuer, and is not looked at; what is none, is. Nor can an issuer's name
+    that is nobody's hide a text."""
+    if part.signature is not None and _SIGNATURE.fullmatch(part.signature) is None:
+        found.append(Segment(message.role, "other", part.signature))
+    if part.issuer is not None and part.issuer not in ISSUERS.values():
+        found.append(Segment(message.role, "other", part.issuer))
 
 
 def media_of(prompt: Prompt) -> list[Media]:

@@ -130,8 +130,8 @@ BODIES: dict[WireFormat, dict[str, Any]] = {
     "gemini-embeddings": CONTENTS,
 }
 SMALL = {"openai-completions", "openai-embeddings", "gemini-embeddings"}
-OPAQUE = {"data", "signature", "thoughtSignature", "encrypted_content"}
-"""Bytes that nobody can read: media and signatures."""
+OPAQUE = {"data"}
+"""Bytes that nobody can read: media. What stands where a signature should and is none is a text like any other."""
 
 
 def nodes(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
@@ -207,3 +207,19 @@ def test_what_travels_has_been_looked_at(client: WireFormat) -> None:
             unseen.append(where)
     assert unseen == []
     assert count > (8 if client in SMALL else 60)
+
+
+@pytest.mark.parametrize(
+    ("signature", "is_seen"), [("c2ln" * 16, False), ("c2ln", True), ("my card", True)]
+)
+@pytest.mark.parametrize("issuer", ["anthropic", "openai:rs_1", "openai:my card"])
+def test_a_wrapped_signature_hides_no_text(signature: str, issuer: str, *, is_seen: bool) -> None:
+    """In a chat: neither as the signature, nor as the name that stands with it. A real one is left alone."""
+    detail = {"type": "reasoning.text", "text": "t", "signature": f"mg1.{issuer}.{signature}"}
+    message = {"role": "assistant", "content": "x", "reasoning_details": [detail]}
+    body = {"model": "m", "messages": [message]}
+    prompt = CLIENTS["openai-chat"].parse_request(json.dumps(body).encode(), Asked())
+    texts = [segment.text for segment in segments(prompt)]
+    assert (signature in texts) is is_seen
+    name = issuer.partition(":")[2]
+    assert not name or name in texts
