@@ -296,11 +296,14 @@ class EventParser:
                 found.append(LogprobsDelta(tokens, choice))
             elif tokens:
                 self.dropped["logprobsResult"] = None  # Of a call, or of thinking.
+        grounding, citations = candidate.grounding_metadata, candidate.citation_metadata
+        if bytes(grounding) in _NOTHING and bytes(citations) in _NOTHING:
+            return found
         text = "".join(one.text for one in texts if one.choice == choice)
-        if bytes(candidate.grounding_metadata) not in _NOTHING:
-            found += read_grounding(candidate.grounding_metadata, text, choice, self.dropped)
-        if bytes(candidate.citation_metadata) not in _NOTHING:
-            found += read_citations(candidate.citation_metadata, text, choice, self.dropped)
+        if bytes(grounding) not in _NOTHING:
+            found += read_grounding(grounding, text, choice, self.dropped)
+        if bytes(citations) not in _NOTHING:
+            found += read_citations(citations, text, choice, self.dropped)
         fresh: list[Event] = []
         for one in found:
             if isinstance(one, Citation):
