@@ -1,8 +1,8 @@
 """Conversations that go on from a kept response, and answers that are kept.
 
 Promises: what a request goes on from is put in front of its own input before anything else looks at it, so labels,
-prices and targets are those of the whole conversation, and its data class is the highest of its turns'; what was not kept, or is another team's, or was deleted, is
-not found, and nothing is sent. An answer is kept before its end goes out, or the client and the record are told.
+prices and targets are those of the whole conversation, and its data class is the highest of its turns'; what was not
+kept, or is another team's, or was deleted, is not found, and nothing is sent. An answer is kept before its end goes out, or the client and the record are told.
 """
 
 import asyncio

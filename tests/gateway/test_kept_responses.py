@@ -231,6 +231,18 @@ def test_items_may_be_named_instead_of_repeated(scene: Scene) -> None:
     assert (missing.status_code, missing.json()["error"]["code"]) == (400, "item_not_found")
 
 
+def test_the_words_of_a_reference_are_none(scene: Scene) -> None:
+    """Where they stand elsewhere the body is what it was; also without an input, which a kept prompt would be."""
+    scene.outside.default = plain(native(MESSAGE))
+    words = {"item_reference": "1"}
+    assert ask(scene.gateway, model=GPT, input="hi", metadata=words).status_code == 200
+    assert last(scene.outside)["input"] == "hi"
+    sent = {"authorization": f"Bearer {scene.gateway.key}"}
+    body = {"model": GPT, "prompt": {"id": "pmpt_1"}, "metadata": words}
+    bare = scene.gateway.client.post("/v1/responses", json=body, headers=sent)
+    assert (bare.status_code, bare.json()["error"]["param"]) == (403, "prompt")
+
+
 @pytest.mark.parametrize("holder", ["organisation", "team"])
 def test_kept_responses_are_their_teams_own(scene: Scene, holder: str) -> None:
     """Another organisation's key, or another team's, is told what it would be told of an id that never was."""
