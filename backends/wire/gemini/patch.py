@@ -10,11 +10,8 @@
 Media by address have to be images, as for everybody: Gemini would fetch, and bill, videos and documents too.
 """
 
-from typing import NamedTuple
-
 import msgspec
 
-from backends.wire.failure import Failure, WireError
 from backends.wire.gemini.content import refuse_addresses
 from backends.wire.gemini.members import to_camel
 from backends.wire.gemini.models import find_traits
@@ -24,24 +21,22 @@ from backends.wire.gemini.signed import (
     may_hold_wrapped,
     unwrap_signature,
 )
+from backends.wire.json_patch import (
+    Edit,
+    Members,
+    apply_edits,
+    find_members,
+    insert_first,
+    removals,
+)
 from backends.wire.prompt import Json, Prompt
 from backends.wire.provider_tools import may_travel
 from backends.wire.rendering import Losses
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
-_BLANK = b" \t\r\n"
 _OF_GOOGLES_TOOLS = ("toolConfig.retrievalConfig", "toolConfig.includeServerSideToolInvocations")
 """What a request says of tools that Google runs, and of nothing else (API reference, November 2026)."""
-
-
-class _Span(NamedTuple):
-    """A member's key as it was said, and where the member begins and its value stands."""
-
-    key: str
-    begin: int
-    start: int
-    end: int
 
 
 def patch_request(
@@ -56,16 +51,16 @@ def patch_request(
     losses = Losses(prompt.format)
     spans = _find_members(raw)
     if may_hold_wrapped(raw) and "contents" in spans:
-        span = spans["contents"]
-        contents = _without_foreign(raw[span.start : span.end], model, losses)
-        raw = raw[: span.start] + contents + raw[span.end :]
+        start, end = spans["contents"].value
+        contents = _without_foreign(raw[start:end], model, losses)
+        raw = apply_edits(raw, [(start, end, contents)])
     if any(
         not may_travel(tool.kind, allows_provider_tools=allows_provider_tools)
         for tool in prompt.provider_tools
     ):
         raw = _without_googles_tools(prompt, raw, losses)
     if "model" in spans:
-        raw = _remove_member(raw, "model")
+        raw = _remove_members(raw, "model")
     if output_cap is not None and (
         prompt.output_tokens_max is None or output_cap < prompt.output_tokens_max
     ):
@@ -76,56 +71,24 @@ def patch_request(
 def set_member(raw: bytes, path: tuple[str, ...], value: bytes) -> bytes:
     """``raw``, an object, with ``value`` at ``path``; objects on the way are made where they are missing or null."""
     name, *rest = path
-    span = _find_members(raw).get(name)
+    members = _find_members(raw)
     inner = value
     if rest:
-        old = b"{}" if span is None else raw[span.start : span.end]
+        old = raw[slice(*members[name].value)] if name in members else b"null"
         inner = set_member(b"{}" if old == b"null" else old, tuple(rest), value)
-    if span is not None:
-        return raw[: span.start] + inner + raw[span.end :]
-    at = raw.index(b"{") + 1
-    comma = b"" if raw[at:].lstrip(_BLANK)[:1] == b"}" else b","
-    return raw[:at] + b'"%s":%s%s' % (name.encode(), inner, comma) + raw[at:]
+    if name in members:
+        return apply_edits(raw, [(*members[name].value, inner)])
+    member = b'"%b":%b' % (name.encode(), inner)
+    return apply_edits(raw, [insert_first(raw, [member])])
 
 
-def _remove_member(raw: bytes, name: str) -> bytes:
-    members = _find_members(raw)
-    span = members[name]
-    if span.begin != raw.index(b"{") + 1:
-        return raw[: span.begin] + raw[span.end :]
-    rest = raw[span.end :]
-    bare = rest.lstrip(_BLANK)
-    return raw[: span.begin] + (bare[1:] if bare[:1] == b"," else rest)
+def _remove_members(raw: bytes, *names: str) -> bytes:
+    return apply_edits(raw, removals(raw, _find_members(raw), frozenset(names)))
 
 
-def _find_members(raw: bytes) -> dict[str, _Span]:
-    """The members of the object ``raw`` by their camelCase name, in order; no key stands in it twice."""
-    found: dict[str, _Span] = {}
-    at = raw.index(b"{") + 1
-    for name, value in _MEMBERS.decode(raw).items():
-        begin = at
-        at = _skip(raw, at, b",")
-        end_of_key = _end_of_text(raw, at)
-        start = _skip(raw, end_of_key, b":")
-        at = start + len(memoryview(value))
-        found[to_camel(name)] = _Span(name, begin, start, at)
-    return found
-
-
-def _skip(raw: bytes, at: int, extra: bytes) -> int:
-    skipped = _BLANK + extra
-    while raw[at : at + 1] and raw[at] in skipped:
-        at += 1
-    return at
-
-
-def _end_of_text(raw: bytes, at: int) -> int:
-    if raw[at : at + 1] != b'"':
-        raise WireError(Failure("internal", "the request changed under the gateway's hands"))
-    at += 1
-    while raw[at] != 0x22:
-        at += 2 if raw[at] == 0x5C else 1
-    return at + 1
+def _find_members(raw: bytes) -> Members:
+    """The members of the object ``raw`` by their camelCase name, in order."""
+    return {to_camel(name): member for name, member in find_members(raw).items()}
 
 
 def _without_googles_tools(prompt: Prompt, raw: bytes, losses: Losses) -> bytes:
@@ -135,21 +98,17 @@ def _without_googles_tools(prompt: Prompt, raw: bytes, losses: Losses) -> bytes:
         if to_camel(path) in _OF_GOOGLES_TOOLS:
             losses.add(path)
     if not prompt.tools:
-        for name in ("tools", "toolConfig"):
-            if name in _find_members(raw):
-                raw = _remove_member(raw, name)
-        return raw
-    span = _find_members(raw)["tools"]
-    raw = raw[: span.start] + _functions_only(raw[span.start : span.end]) + raw[span.end :]
-    config = _find_members(raw).get("toolConfig")
-    if config is None or raw[config.start : config.end] == b"null":
-        return raw
-    kept = raw[config.start : config.end]
-    for path in _OF_GOOGLES_TOOLS:
-        name = path.partition(".")[2]
-        if name in _find_members(kept):
-            kept = _remove_member(kept, name)
-    return raw[: config.start] + kept + raw[config.end :]
+        return _remove_members(raw, "tools", "toolConfig")
+    members = _find_members(raw)
+    start, end = members["tools"].value
+    edits: list[Edit] = [(start, end, _functions_only(raw[start:end]))]
+    if "toolConfig" in members:
+        start, end = members["toolConfig"].value
+        config = raw[start:end]
+        if config != b"null":
+            names = [path.partition(".")[2] for path in _OF_GOOGLES_TOOLS]
+            edits.append((start, end, _remove_members(config, *names)))
+    return apply_edits(raw, edits)
 
 
 def _functions_only(tools: bytes) -> bytes:

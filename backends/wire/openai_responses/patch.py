@@ -19,6 +19,7 @@ from backends.wire.json_patch import (
     apply_edits,
     find_members,
     insert_first,
+    put,
     removals,
 )
 from backends.wire.openai_responses.parsing import ENCRYPTED
@@ -35,7 +36,6 @@ class _Signed(msgspec.Struct):
 
     type: str | None = None
     encrypted_content: str | None = None
-    summary: msgspec.Raw = msgspec.Raw()
     content: msgspec.Raw = msgspec.Raw()
 
 
@@ -57,12 +57,12 @@ def patch_request(
     spans = find_members(raw)
     edits: list[Edit] = []
     inserted: list[bytes] = []
-    _set(spans, "model", msgspec.json.encode(model), edits, inserted)
+    put(spans, "model", msgspec.json.encode(model), edits, inserted)
     cap = prompt.output_tokens_max
     if output_cap is not None and (cap is None or output_cap < cap):
-        _set(spans, "max_output_tokens", b"%d" % output_cap, edits, inserted)
+        put(spans, "max_output_tokens", b"%d" % output_cap, edits, inserted)
     if prompt.unknown.get("store") != b"false":
-        _set(spans, "store", b"false", edits, inserted)
+        put(spans, "store", b"false", edits, inserted)
         if asks_signatures:
             _ask_signatures(raw, spans, edits, inserted)
     banned = [
@@ -105,19 +105,12 @@ def _is_open(part: Reasoning) -> bool:
     return part.signature is None and bool(part.text)
 
 
-def _set(spans: Members, name: str, value: bytes, edits: list[Edit], inserted: list[bytes]) -> None:
-    if name in spans:
-        edits.append((*spans[name].value, value))
-    else:
-        inserted.append(b'"%b":%b' % (name.encode(), value))
-
-
 def _ask_signatures(raw: bytes, spans: Members, edits: list[Edit], inserted: list[bytes]) -> None:
     said = raw[slice(*spans["include"].value)] if "include" in spans else b"null"
     words = [] if said == b"null" else _WORDS.decode(said)
     if ENCRYPTED not in words:
         text = msgspec.json.encode([*words, ENCRYPTED])
-        _set(spans, "include", text, edits, inserted)
+        put(spans, "include", text, edits, inserted)
 
 
 def _without_tools(
