@@ -153,7 +153,9 @@ def test_a_killed_worker_is_replaced(stack: Stack) -> None:
     assert len(workers) == 2
     ids = {stack.chat(seed=1).headers["x-moegate-request-id"]}
     with stack.client() as client:
-        for request_id in ids:  # Whoever is killed between an answer and its record leaves it to be replayed.
+        for (
+            request_id
+        ) in ids:  # Whoever is killed between an answer and its record leaves it to be replayed.
             wait_for_record(client, request_id)
     workers[0].kill()
     psutil.wait_procs(workers[:1], 10)

@@ -16,10 +16,10 @@ import orjson
 from backends.wire.failure import WireError
 from backends.wire.json_patch import (
     Edit,
-    Members,
     apply_edits,
     find_members,
     insert_first,
+    put,
     removals,
 )
 from backends.wire.openai_responses.answer import EVENT_BYTES_MAX
@@ -193,10 +193,10 @@ def _mark(raw: bytes, kept: Kept) -> bytes:
     spans = find_members(raw)
     edits: list[Edit] = []
     inserted: list[bytes] = []
-    _set(spans, "id", orjson.dumps(kept.response_id), edits, inserted)
-    _set(spans, "store", b"true", edits, inserted)
+    put(spans, "id", orjson.dumps(kept.response_id), edits, inserted)
+    put(spans, "store", b"true", edits, inserted)
     if kept.previous_id is not None:
-        _set(spans, PREVIOUS, orjson.dumps(kept.previous_id), edits, inserted)
+        put(spans, PREVIOUS, orjson.dumps(kept.previous_id), edits, inserted)
     if inserted:
         edits.append(insert_first(raw, inserted))
     return apply_edits(raw, edits)
@@ -217,13 +217,6 @@ def say_kept_in_event(event: bytes, kept: Kept) -> bytes:
         return event.replace(read.data, data)
     head = b"event: %b\n" % read.event.encode() if read.event else b""
     return b"%bdata: %b\n\n" % (head, data.replace(b"\n", b" "))
-
-
-def _set(spans: Members, name: str, value: bytes, edits: list[Edit], inserted: list[bytes]) -> None:
-    if name in spans:
-        edits.append((*spans[name].value, value))
-    else:
-        inserted.append(b'"%b":%b' % (name.encode(), value))
 
 
 def list_item(raw: bytes, response_id: str, at: int) -> Json:
