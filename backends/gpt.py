@@ -92,6 +92,9 @@ class GptAdapter:
 
     def _prepare_count(self, prompt: Prompt, target: Target, terms: Terms) -> Outbound:
         _chat_url, url, _embeddings_url, headers = self._hosts[target.endpoint]
+        if prompt.format != OWN:
+            # What the count does not depend on, and only a chat could answer: that is who would be asked.
+            prompt = msgspec.structs.replace(prompt, output_tokens_max=None, choices=1)
         asked = prepare_responses(prompt, target, terms, f"{url}/input_tokens", headers)
         body = keep_members(asked.body, COUNTED)
         return msgspec.structs.replace(asked, body=body, is_stream=False)

@@ -120,6 +120,14 @@ def test_any_client_gets_any_targets_own_count(street: Street, client: str, targ
     assert (asked["state"], asked["format"][-6:]) == ("answered", ":count")
 
 
+def test_what_only_a_chat_would_answer_is_counted(street: Street) -> None:
+    """Neither a small cap nor several answers change what a prompt has, though OpenAI's Responses take neither."""
+    street.outside.default = plain(OWN["gpt"])
+    config = {"maxOutputTokens": 4, "candidateCount": 2}
+    answer = ask(street.gateway, "gemini", TARGETS["gpt"], generationConfig=config)
+    assert (answer.status_code, answer.json()) == (200, {"totalTokens": 17})
+
+
 @pytest.mark.parametrize("client", list(TARGETS))
 def test_a_worker_at_home_is_estimated(street: Street, client: str) -> None:
     """It has no such question: four bytes a token, said to be an estimate, and no call is made."""
