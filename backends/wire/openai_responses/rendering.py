@@ -48,6 +48,8 @@ INCOMPLETE: dict[FinishReason, str] = {
 ID_TAIL_CHARS_MAX = 40
 """Ids of items are at most 64 characters long where they come back to OpenAI."""
 
+_TRIES_MAX = 64
+"""How often something that comes amid calls may find some unfinished: each look is at all of their arguments."""
 _NOT_IN_ID = re.compile(r"[^A-Za-z0-9]+")
 _FINISHED: frozenset[FinishReason] = frozenset({"stop", "tool_call"})
 
@@ -70,6 +72,7 @@ class ResponsesRenderer:
         self._calls: dict[int, OpenCall] = {}
         self._growing: dict[int, OpenCall] = {}
         """Those that are not done."""
+        self._tries_left = _TRIES_MAX
         self._has_refusal = False
         self._chars_before = 0
         """Of text that is done."""
@@ -213,7 +216,7 @@ class ResponsesRenderer:
         return self._event(b"response.output_item.done", members)
 
     def _close(self, status: str = "completed") -> bytes:
-        """Close the message or the thinking that is open, and every call whose arguments are whole."""
+        """Close the message or the thinking that is open, and calls whose arguments are whole."""
         out = b""
         match self._open:
             case OpenMessage() as message:
@@ -223,10 +226,12 @@ class ResponsesRenderer:
             case None:
                 pass
         self._open = None
-        if self._growing:
+        if self._growing and self._tries_left:
             whole = [index for index, call in self._growing.items() if _is_object(call.pieces)]
-            for index in whole:
-                out += self._close_call(self._growing.pop(index), "completed")
+            calls = [self._growing.pop(index) for index in whole]
+            out += b"".join([self._close_call(call, "completed") for call in calls])
+            if self._growing:
+                self._tries_left -= 1  # What is left closes at the end.
         return out
 
     def _reasoning(self, event: ReasoningDelta) -> bytes:
@@ -316,8 +321,7 @@ class ResponsesRenderer:
         if self._waiting:
             self.dropped["annotations"] = None  # Behind their text: other items came.
         out = self._close(status)
-        for call in self._growing.values():
-            out += self._close_call(call, status)
+        out += b"".join([self._close_call(call, status) for call in self._growing.values()])
         self.final = response.render(status, self._items, usage=usage, incomplete_reason=reason)
         return out + self._event(b"response." + status.encode(), b'"response":' + self.final)
 

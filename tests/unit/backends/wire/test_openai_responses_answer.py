@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import time
 from typing import Any
 
 import httpx
@@ -145,6 +146,24 @@ def test_interleaved_calls_stay_apart() -> None:
     ]
     done = [event["output_index"] for event in events if event["type"].endswith("item.done")]
     assert sorted(done) == [0, 1, 2]
+
+
+def test_calls_that_are_cut_short_cost_no_time() -> None:
+    """Thousands that wait for their last brace, each begun amid the others: all are looked at a few times only."""
+    count, piece = 3000, '{"a":{"b":"' + "x" * 5000 + '"}'
+    events: list[Event] = [START]
+    for at in range(count):
+        events += [CallStart(at, f"call_{at}", "f"), CallDelta(at, piece)]
+    events += [CallDelta(at, "}") for at in range(count)]
+    renderer = ResponsesRenderer(prompt())
+    began = time.process_time()
+    for event in [*events, Finish("tool_call", "tool_calls"), End(None)]:
+        renderer.render(event)
+    assert time.process_time() - began < 2
+    items = json.loads(renderer.final)["output"]
+    assert [(one["status"], one["arguments"]) for one in items] == [
+        ("completed", piece + "}")
+    ] * count
 
 
 @pytest.mark.parametrize(
