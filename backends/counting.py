@@ -74,7 +74,7 @@ class Counter:
 
 
 def keep_members(raw: bytes, names: frozenset[str]) -> bytes:
-    """The object without all other members; what stays is byte-equal. One has to stay."""
+    """The object without all other members; what stays is byte-equal."""
     spans = find_members(raw)
     return apply_edits(raw, removals(raw, spans, frozenset(spans) - names))
 

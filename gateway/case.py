@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from backends.wire.failure import Failure
+from backends.wire.openai_responses.kept import wants_kept
 from backends.wire.prompt import Prompt
 from backends.wire.rates import Rate
 from gateway.arrival import Arrival
@@ -46,9 +47,9 @@ class Case:
         """Whether the client wants an answer to be kept that is not."""
         prompt = self.prompt
         return (
-            prompt.kept is None
-            and prompt.unknown.get("store") == b"true"
-            and (prompt.format == "openai-responses")
+            prompt.format == "openai-responses"
+            and prompt.kept is None
+            and wants_kept(prompt.unknown) is True
         )
 
 

@@ -36,14 +36,13 @@ def check_count(prompt: Prompt, vectors: tuple[bytes, ...]) -> None:
         raise WireError(broken(detail))
 
 
-def describe_outcome(said: Embeddings, dropped: tuple[str, ...] = ()) -> Outcome:
+def describe_outcome(said: Embeddings) -> Outcome:
     """What an answer was."""
     return Outcome(
         is_complete=True,
         usage=said.usage,
         response_model=said.response_model or None,
         response_id=said.response_id or None,
-        dropped=dropped,
     )
 
 
