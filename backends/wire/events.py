@@ -6,7 +6,7 @@ Order: ``Start``, then any of the deltas, ``Finish`` once per choice, ``Usage`` 
 """
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -50,13 +50,16 @@ class RefusalDelta(msgspec.Struct, tag="refusal"):
     choice: int = 0
 
 
+Byte = Annotated[int, msgspec.Meta(ge=0, le=255)]
+
+
 class TokenLogprob(msgspec.Struct):
     """A token of the answer and its log probability, as OpenAI names them; ``top_logprobs`` are the most likely
     tokens in its place. ``bytes`` is None where the provider does not say them."""
 
     token: str
     logprob: float
-    bytes: list[int] | None = None
+    bytes: list[Byte] | None = None
     top_logprobs: "list[TokenLogprob]" = []
 
 

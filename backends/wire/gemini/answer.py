@@ -7,6 +7,8 @@ counts usage anew in every chunk); the raw reason is kept; nothing is dropped in
 before it are still given. Does not render: :mod:`backends.wire.relay`.
 """
 
+from typing import Annotated
+
 import msgspec
 
 from backends.wire.events import (
@@ -33,6 +35,8 @@ from backends.wire.usage import Usage
 
 EVENT_BYTES_MAX = 16 * 1024 * 1024
 """One event of a stream is never longer; a whole tool argument comes in one."""
+CANDIDATES_MAX = 1024
+"""Only bounded: Google gives eight at most."""
 
 FINISH_REASONS: dict[str, FinishReason] = {
     "STOP": "stop",
@@ -85,7 +89,7 @@ class _Content(msgspec.Struct):
 class _Candidate(msgspec.Struct, rename="camel"):
     content: _Content | None = None
     finish_reason: str | int | None = None
-    index: int = 0
+    index: Annotated[int, msgspec.Meta(ge=0, lt=CANDIDATES_MAX)] = 0
     logprobs_result: msgspec.Raw = _ABSENT
     grounding_metadata: msgspec.Raw = _ABSENT
     citation_metadata: msgspec.Raw = _ABSENT

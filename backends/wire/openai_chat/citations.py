@@ -8,6 +8,8 @@ import msgspec
 
 from backends.wire.events import Citation
 
+PLACE_MAX = 2**31 - 1
+"""No answer is longer; beyond it stands no place."""
 _EMPTY = frozenset({b"", b"null", b"[]"})
 
 Json = dict[str, object]
@@ -67,7 +69,7 @@ def read_annotation(
 
 def _cite(source: _Source, choice: int, *, has_place: bool) -> Citation:
     start, end = source.start_index, source.end_index
-    if not has_place or start is None or end is None or not 0 <= start < end:
+    if not has_place or start is None or end is None or not 0 <= start < end <= PLACE_MAX:
         start = end = None
     return Citation(source.url, source.title or "", start, end, choice)
 

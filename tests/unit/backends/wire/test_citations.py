@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from google.genai import types as google
 from hypothesis import given
@@ -23,6 +24,7 @@ from backends.wire.events import (
     Start,
     TextDelta,
 )
+from backends.wire.openai_chat.citations import read_annotations
 from backends.wire.prompt import Asked, Prompt, WireFormat
 from backends.wire.targets import TARGETS
 
@@ -244,6 +246,14 @@ def test_what_is_no_address_on_the_web_is_named() -> None:
     assert set(google_parser.dropped) == {
         "groundingMetadata.searchEntryPoint", "groundingMetadata.groundingChunks", "citationMetadata",
     }  # fmt: skip
+
+
+def test_a_place_beyond_any_text_is_none() -> None:
+    """A number that no JSON of ours could hold is not given on."""
+    source = {"url": "https://a.b", "title": "t", "start_index": 0, "end_index": 2**70}
+    raw = msgspec.Raw(json.dumps([{"type": "url_citation", "url_citation": source}]).encode())
+    [citation] = read_annotations(raw, {})
+    assert citation == Citation("https://a.b", "t")
 
 
 def test_an_answer_without_sources_comes_back_without_a_loss() -> None:

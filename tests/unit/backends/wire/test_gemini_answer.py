@@ -250,3 +250,12 @@ def test_any_plain_bytes_give_events_or_a_failure(body: bytes) -> None:
     """No plain body raises anything but ``WireError``."""
     with pytest.raises(WireError):
         parse_answer(body)
+
+
+@pytest.mark.parametrize("index", [-1, 2**70])
+def test_a_candidate_with_a_number_that_cannot_be_is_broken(index: int) -> None:
+    """No client's format could say it again."""
+    candidate = {"index": index, "content": {"parts": [{"text": "a"}]}, "finishReason": "STOP"}
+    with pytest.raises(WireError) as caught:
+        EventParser().read_answer(json.dumps({"candidates": [candidate]}).encode())
+    assert caught.value.failure.kind == "upstream_failed"

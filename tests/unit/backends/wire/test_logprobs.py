@@ -221,6 +221,15 @@ def test_a_model_that_thinks_gives_none() -> None:
     assert json.loads(rendered.body)["include"] == ["reasoning.encrypted_content"]
 
 
+@pytest.mark.parametrize("byte", [-1, 256, 2**70])
+def test_what_is_no_byte_is_named(byte: int) -> None:
+    """It is not given on as one."""
+    dropped: dict[str, None] = {}
+    token = {"token": "a", "logprob": -1.0, "bytes": [byte]}
+    assert read_part(msgspec.Raw(json.dumps([token]).encode()), dropped) == []
+    assert dropped
+
+
 def test_tokens_stand_behind_their_text() -> None:
     """A signature or a call in the same breath does not part them; without any text they are not of it."""
     result = {"chosenCandidates": [{"token": "hi", "logProbability": -1}]}
