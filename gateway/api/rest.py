@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from backends.wire.failure import Failure
 from gateway.api.asgi import AsgiBody
-from gateway.api.formats import ANTHROPIC_VERSION, find_codec
+from gateway.api.formats import ANTHROPIC_VERSION, GOOGLE_KEY, find_codec
 from gateway.api.hot import POST_PATHS
 from gateway.api.kept import KeptApi
 from gateway.api.models import Json, list_anthropic, list_gemini, list_openai
@@ -24,6 +24,7 @@ from gateway.decision_record import parse_decision
 from gateway.errors import Refused, refuse
 from gateway.identity import Principal, authenticate
 from gateway.ledger.lookup import find_request
+from gateway.routing import Routing
 from gateway.runtime import Runtime
 from gateway.telemetry.bugs import log_bug
 from policies.explain import explain
@@ -83,8 +84,9 @@ class Rest:
         raise HTTPException(405, headers={"allow": "POST"})
 
     async def models(self, request: Request) -> Response:
-        """``GET /v1/models``: what may be asked for, in OpenAI's list form or in Anthropic's."""
-        return await self.guarded(request, self._models)
+        """``GET /v1/models``: what may be asked for, in OpenAI's list form, Anthropic's or Google's."""
+        is_google = GOOGLE_KEY in request.headers
+        return await self.guarded(request, self._gemini_models if is_google else self._models)
 
     async def _models(self, request: Request, principal: Principal) -> Response:
         del principal
@@ -97,14 +99,15 @@ class Rest:
 
     async def model(self, request: Request) -> Response:
         """``GET /v1/models/{model}``: one entry of the list."""
-        return await self.guarded(request, self._model)
+        is_google = GOOGLE_KEY in request.headers
+        return await self.guarded(request, self._gemini_model if is_google else self._model)
 
     async def _model(self, request: Request, principal: Principal) -> Response:
         del principal
         routing, created_at = self._services.routing.current, int(self._runtime.started_at)
         make = list_anthropic if ANTHROPIC_VERSION in request.headers else list_openai
         wanted = str(request.path_params["model"])
-        return _json(_pick(make(routing, created_at), "id", wanted))
+        return _json(_pick(make(routing, created_at), "id", wanted, routing))
 
     async def gemini_models(self, request: Request) -> Response:
         """``GET /v1beta/models``: what may be asked for, in Google's form."""
@@ -120,8 +123,8 @@ class Rest:
 
     async def _gemini_model(self, request: Request, principal: Principal) -> Response:
         del principal
-        listed = list_gemini(self._services.routing.current)
-        return _json(_pick(listed, "name", f"models/{request.path_params['model']}"))
+        routing, wanted = self._services.routing.current, str(request.path_params["model"])
+        return _json(_pick(list_gemini(routing), "displayName", wanted, routing))
 
     async def healthz(self, request: Request) -> Response:
         """The process answers."""
@@ -248,13 +251,21 @@ def _json(body: object) -> Response:
     return Response(orjson.dumps(body), media_type=JSON)
 
 
-def _pick(listed: list[Json], member: str, wanted: str) -> Json:
-    for entry in listed:
-        if entry[member] == wanted:
-            return entry
-    raise refuse(
-        "model_not_found", f"the model `{wanted[:100]}` does not exist", code="model_not_found"
-    )
+def _pick(listed: list[Json], member: str, wanted: str, routing: Routing) -> Json:
+    """The entry that is called ``wanted``, or that of the target which serves a model of this name.
+
+    Raises ``Refused`` (``model_not_found``) for what an answer could not be asked of either.
+    """
+    by_name = {entry[member]: entry for entry in listed}
+    if wanted not in by_name:
+        candidates, _prefer = routing.find_candidates(wanted)
+        names = (routing.targets[at].name for at in candidates)
+        wanted = next((name for name in names if name in by_name), wanted)
+    if wanted not in by_name:  # One that gives vectors, in a list that has only what answers.
+        raise refuse(
+            "model_not_found", f"the model `{wanted[:100]}` does not exist", code="model_not_found"
+        )
+    return by_name[wanted]
 
 
 def page_headers(page: str) -> dict[str, str]:

@@ -432,3 +432,28 @@ def test_models_in_three_forms(scene: Scene) -> None:
     assert one["name"] == "models/auto"
     missing = client.get("/v1beta/models/nobody", headers={"x-goog-api-key": key})
     assert missing.json()["error"]["status"] == "NOT_FOUND"
+
+
+def test_google_clients_read_their_own_forms_below_v1_too(scene: Scene) -> None:
+    """Google's newer SDKs ask `/v1`, where the others do: their key's header says who asks."""
+    client, sent = scene.gateway.client, {"x-goog-api-key": scene.gateway.key}
+    listed = client.get("/v1/models", headers=sent).json()
+    assert listed == client.get("/v1beta/models", headers=sent).json()
+    assert client.get("/v1/models/auto", headers=sent).json()["name"] == "models/auto"
+    for path in ("/v1/models/nobody", "/v1/files", "/v1/cachedContents"):
+        assert client.get(path, headers=sent).json()["error"]["status"] == "NOT_FOUND", path
+
+
+def test_a_model_is_looked_up_by_every_name_that_it_is_asked_for_by(scene: Scene) -> None:
+    """What may stand in `model` may be looked up: a model's own name gives the entry of the target that serves it."""
+    client, key = scene.gateway.client, scene.gateway.key
+    ours = client.get("/v1/models/gpt-5.4-nano", headers={"authorization": f"Bearer {key}"})
+    assert ours.json()["id"] == "openai/gpt-5.4-nano"
+    headers = {"x-api-key": key, "anthropic-version": "2023-06-01"}
+    theirs = client.get("/v1/models/gpt-5.4-nano", headers=headers)
+    assert theirs.json()["id"] == "openai/gpt-5.4-nano"
+    google = client.get("/v1beta/models/gpt-5.4-nano", headers={"x-goog-api-key": key}).json()
+    assert google["name"] == "models/openai/gpt-5.4-nano"
+    near = client.get("/v1/models/gpt-5.4-nanoo", headers={"authorization": f"Bearer {key}"})
+    assert near.status_code == 404
+    assert "did you mean `openai/gpt-5.4-nano`" in near.json()["error"]["message"]
