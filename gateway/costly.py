@@ -55,6 +55,8 @@ HARMLESS: Mapping[WireFormat, Mapping[str, Harmless]] = {
         "mcp_servers": (b"[]", b"null"),
         "container": _NULL,
         "context_management": _is_without_compaction,
+        "compaction": _NULL,
+        "fallbacks": (b"[]", b"null"),  # Other models than were decided on.
     },
     "gemini": {
         "cachedContent": _NULL,

@@ -415,6 +415,27 @@ def test_a_cut_stream_ends_in_the_formats_error(scene: Scene) -> None:
     assert "finishReason" not in streamed
 
 
+def test_a_conversation_that_anthropic_would_hold_is_refused(scene: Scene) -> None:
+    """No part of a prompt stays out of sight: the refusal is the one that Anthropic's SDKs go on from."""
+    for thread in ({"type": "create"}, {"type": "continue", "previous_message_id": "msg_1"}):
+        refused = messages(scene.gateway, {"thread": thread, "messages": []})
+        assert refused.status_code == 400
+        error = refused.json()["error"]
+        assert error["type"] == "invalid_request_error"
+        assert error["details"] == {"error_code": "thread_unsupported_request"}
+    assert messages(scene.gateway, {"thread": None}).status_code == 200
+    assert scene.outside.requests == []
+
+
+@pytest.mark.parametrize(
+    "member", [{"fallbacks": [{"model": "claude-opus-5-5"}]}, {"compaction": {"type": "auto"}}]
+)
+def test_no_member_of_messages_asks_for_another_model(scene: Scene, member: dict[str, Any]) -> None:
+    """What answers in the place of the target that was decided on, or of the answer, is refused; empty, it is not."""
+    assert messages(scene.gateway, member).status_code == 403
+    assert messages(scene.gateway, dict.fromkeys(member)).status_code == 200
+
+
 def test_models_in_three_forms(scene: Scene) -> None:
     """The same names, as each SDK lists them."""
     client, key = scene.gateway.client, scene.gateway.key

@@ -39,6 +39,9 @@ CODE_STATUS = {
 }
 """Codes of ``invalid_request`` with a status of their own."""
 
+THREAD_UNSUPPORTED = "thread_unsupported_request"
+"""The code that tells Anthropic's SDK (2.14, whose tool runner asks for a thread) to go on without one."""
+
 TOO_LONG = "prompt is too long"
 """Clients know such an error by these words (Claude Code 2.1: ``prompt is too long: N tokens > M maximum``)."""
 
@@ -55,11 +58,14 @@ def render_error_event(failure: Failure) -> bytes:
     return b"event: error\ndata: " + orjson.dumps(body) + b"\n\n"
 
 
-def _describe(failure: Failure, request_id: str) -> tuple[int, dict[str, str]]:
+def _describe(failure: Failure, request_id: str) -> tuple[int, dict[str, object]]:
     status, kind = STATUS[failure.kind]
+    more: dict[str, object] = {}
     message = failure.message
     if failure.kind == "invalid_request" and failure.code is not None:
         status, kind = CODE_STATUS.get(failure.code, (status, kind))
+        if failure.code == THREAD_UNSUPPORTED:
+            more["details"] = {"error_code": failure.code}
     elif failure.kind == "internal":
         message = "internal error"
         if request_id:
@@ -69,7 +75,7 @@ def _describe(failure: Failure, request_id: str) -> tuple[int, dict[str, str]]:
             message = f"{TOO_LONG}: {message}"
     elif failure.param is not None and f"`{failure.param}" not in message:
         message = f"{failure.param}: {message}"
-    return status, {"type": kind, "message": message}
+    return status, {"type": kind, "message": message, **more}
 
 
 class _Error(msgspec.Struct):

@@ -11,6 +11,7 @@ from typing import cast
 import msgspec
 
 from backends.wire.anthropic_messages.blocks import cache_ttl, read_blocks
+from backends.wire.anthropic_messages.errors import THREAD_UNSUPPORTED
 from backends.wire.anthropic_messages.said import (
     Format,
     SaidChoice,
@@ -84,6 +85,7 @@ def parse_request(raw: bytes, asked: Asked, *, needs_cap: bool = True) -> Prompt
     Raises ``WireError`` with the path of what is wrong.
     """
     tree = read_object(raw)
+    _refuse_thread(tree)
     _refuse_crowds(tree)
     try:
         said = _DECODER.decode(raw)
@@ -120,6 +122,13 @@ def parse_request(raw: bytes, asked: Asked, *, needs_cap: bool = True) -> Prompt
         asked=asked,
         unknown=unknown,
     )
+
+
+def _refuse_thread(tree: Mapping[str, Json]) -> None:
+    """A conversation that the server holds: what nobody here has seen could be neither looked at nor bounded."""
+    if tree.get("thread") is not None:
+        message = "`thread` is not kept here; send the whole conversation without it"
+        raise invalid_request(message, param="thread", code=THREAD_UNSUPPORTED)
 
 
 def _refuse_crowds(tree: Mapping[str, Json]) -> None:
