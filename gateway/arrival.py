@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 from backends.wire.codec import RequestCodec
 from backends.wire.failure import RETRYABLE_BY_CLIENT, Failure
-from backends.wire.prompt import Asked
+from backends.wire.prompt import Asked, WireFormat
 from gateway.errors import refuse
 
 Header = tuple[bytes, bytes]
@@ -78,14 +78,21 @@ def read_token(arrival: Arrival) -> bytes | None:
     return None
 
 
-def failure_headers(failure: Failure, request_id: str) -> list[Header]:
+def id_headers(request_id: str, format: WireFormat) -> list[Header]:
+    """A request's id, under our name and where the SDKs of OpenAI and of Anthropic look."""
+    shown = request_id.encode()
+    headers = [(b"x-moegate-request-id", shown), (b"x-request-id", shown)]
+    if format == "anthropic-messages":
+        headers.append((b"request-id", shown))
+    return headers
+
+
+def failure_headers(failure: Failure, request_id: str, format: WireFormat) -> list[Header]:
     """The head of an error: which one, under which id, and whether to come back."""
     may_retry = failure.kind in RETRYABLE_BY_CLIENT and not failure.may_have_spent
-    shown_id = request_id.encode()
     headers = [
         (b"content-type", b"application/json"),
-        (b"x-moegate-request-id", shown_id),
-        (b"x-request-id", shown_id),  # where the official SDKs look
+        *id_headers(request_id, format),
         (b"x-moegate-error", failure.kind.encode()),
         (b"x-should-retry", b"true" if may_retry else b"false"),
     ]

@@ -22,7 +22,7 @@ from backends.wire.rates import rate_headers
 from backends.wire.rendering import name_losses
 from backends.wire.usage import NOTHING_USED, Usage
 from backends.wire.verdict import Verdict
-from gateway.arrival import Header, Reply
+from gateway.arrival import Header, Reply, id_headers
 from gateway.case import Case, Ending
 from gateway.errors import Bug, Refused
 from gateway.ledger import JournalDown
@@ -449,11 +449,9 @@ def _clip(text: str | None, length: int) -> str | None:
 
 def answer_headers(case: Case, ending: Ending, target: str, content_type: bytes) -> list[Header]:
     """The head of an answer: what it is and where it came from."""
-    request_id = case.request_id.encode()
     return [
         (b"content-type", content_type),
-        (b"x-moegate-request-id", request_id),
-        (b"x-request-id", request_id),
+        *id_headers(case.request_id, case.prompt.format),
         *route_headers(case, ending, target),
     ]
 

@@ -258,7 +258,7 @@ class Pipeline:
         ending: Ending | None,
     ) -> None:
         status, body = arrival.format.render_failure(failure, request_id)
-        headers = failure_headers(failure, request_id)
+        headers = failure_headers(failure, request_id, arrival.format.name)
         if case is not None and ending is not None:
             headers += route_headers(case, ending, ending.target or "")
         await reply.whole(status, headers, body)

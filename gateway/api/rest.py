@@ -217,7 +217,7 @@ class Rest:
         codec = find_codec(request.url.path, request.headers)
         status, body = codec.render_failure(failure, request_id)
         response = Response(body, status)
-        response.raw_headers.extend(failure_headers(failure, request_id))
+        response.raw_headers.extend(failure_headers(failure, request_id, codec.name))
         if allow is not None:
             response.headers["allow"] = allow
         return response

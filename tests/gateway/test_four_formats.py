@@ -415,6 +415,18 @@ def test_a_cut_stream_ends_in_the_formats_error(scene: Scene) -> None:
     assert "finishReason" not in streamed
 
 
+def test_anthropics_sdk_finds_the_requests_id(scene: Scene) -> None:
+    """Anthropic's SDK reads `request-id`, of answers, streams and errors, before and after the decision."""
+    scene.home.default = chat_answer()
+    answers = [messages(scene.gateway, {}), messages(scene.gateway, {"max_tokens": 0})]
+    answers.append(messages(scene.gateway, {"model": "nobody"}))
+    scene.home.default = chat_stream()
+    answers.append(messages(scene.gateway, {"stream": True}))
+    for answer in answers:
+        assert answer.headers["request-id"] == answer.headers["x-moegate-request-id"]
+    assert "request-id" not in generate(scene.gateway, {}).headers
+
+
 def test_a_conversation_that_anthropic_would_hold_is_refused(scene: Scene) -> None:
     """No part of a prompt stays out of sight: the refusal is the one that Anthropic's SDKs go on from."""
     for thread in ({"type": "create"}, {"type": "continue", "previous_message_id": "msg_1"}):
