@@ -137,6 +137,7 @@ def _reason(failure: Failure) -> str:
         return REASONS[failure.kind]
     if status == 401:
         return "it refuses the gateway's credential"
-    if status is not None:
+    if status is not None and status >= 300:
         return f"it failed with status {status}"
-    return "its answers break off" if failure.may_have_spent else "it could not be reached"
+    has_begun = status is not None or failure.may_have_spent
+    return "its answers break off" if has_begun else "it could not be reached"

@@ -9,6 +9,13 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
 MESSAGE_CHARS_MAX = 1000
+CREDENTIAL_REFUSED = "the provider refused the gateway's credential"
+WORDS_BY_STATUS: Mapping[int, str] = {
+    401: CREDENTIAL_REFUSED,
+    403: CREDENTIAL_REFUSED,
+    404: "the provider does not know this model",
+}
+"""What a client is told where the fault is the gateway's own account's."""
 RETRY_AFTER_SECONDS_MAX = 86_400.0
 """A longer wait than a day is taken as a day."""
 

@@ -11,7 +11,12 @@ import msgspec
 import orjson
 
 from backends.wire.failure import Failure, FailureKind
-from backends.wire.upstream_errors import clean_text, find_retry_after, name_error
+from backends.wire.upstream_errors import (
+    WORDS_BY_STATUS,
+    clean_text,
+    find_retry_after,
+    name_error,
+)
 
 STATUS: dict[FailureKind, tuple[int, str]] = {
     "invalid_request": (400, "invalid_request_error"),
@@ -154,4 +159,7 @@ def describe_error(kind_word: str, message: str, *, status: int) -> Failure:
             )
         shown = f"the provider refused the request: {text}" if text else "the request was refused"
         return Failure(kind, shown, detail=detail, upstream_status=status)
-    return Failure(kind, _MESSAGE[kind], detail=detail, upstream_status=status)
+    words = _MESSAGE[kind]
+    if kind == "upstream_failed":
+        words = WORDS_BY_STATUS.get(status, words)
+    return Failure(kind, words, detail=detail, upstream_status=status)

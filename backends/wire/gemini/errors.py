@@ -11,7 +11,14 @@ import msgspec
 import orjson
 
 from backends.wire.failure import Failure, FailureKind
-from backends.wire.upstream_errors import clean_text, find_retry_after, name_error, parse_seconds
+from backends.wire.upstream_errors import (
+    CREDENTIAL_REFUSED,
+    WORDS_BY_STATUS,
+    clean_text,
+    find_retry_after,
+    name_error,
+    parse_seconds,
+)
 
 STATUS: dict[FailureKind, tuple[int, str]] = {
     "invalid_request": (400, "INVALID_ARGUMENT"),
@@ -142,8 +149,9 @@ def describe_error(error: ErrorStatus, *, status: int) -> Failure:
     """The failure behind an error object; ``status`` decides where its own is not known."""
     text = clean_text(error.message)
     kind = _KIND_BY_STATUS.get(error.status) or _KIND_BY_CODE.get(status, "upstream_failed")
+    words = WORDS_BY_STATUS.get(status, _MESSAGE["upstream_failed"])
     if any(detail.reason in _ACCOUNT_REASONS for detail in error.details):
-        kind = "upstream_failed"  # A bad key comes as 400 INVALID_ARGUMENT.
+        kind, words = "upstream_failed", CREDENTIAL_REFUSED  # A bad key: 400 INVALID_ARGUMENT.
     elif _KIND_BY_CODE.get(status) == "too_large":
         kind = "too_large"  # Comes as INVALID_ARGUMENT or as a page of the front end.
     detail = name_error(status, error.status, *(found.reason for found in error.details[:3]))
@@ -161,7 +169,7 @@ def describe_error(error: ErrorStatus, *, status: int) -> Failure:
     waits = (parse_seconds(found.retry_delay) for found in error.details)
     return Failure(
         kind,
-        _MESSAGE[kind],
+        words if kind == "upstream_failed" else _MESSAGE[kind],
         detail=detail,
         retry_after_seconds=next((wait for wait in waits if wait), None),
         upstream_status=status,

@@ -10,7 +10,12 @@ import msgspec
 import orjson
 
 from backends.wire.failure import Failure, FailureKind
-from backends.wire.upstream_errors import clean_text, find_retry_after, name_error
+from backends.wire.upstream_errors import (
+    WORDS_BY_STATUS,
+    clean_text,
+    find_retry_after,
+    name_error,
+)
 
 STATUS: dict[FailureKind, tuple[int, str, str]] = {
     "invalid_request": (400, "invalid_request_error", "invalid_value"),
@@ -161,12 +166,7 @@ def _read_rest(status: int, detail: str, wait: float | None) -> Failure:
         return Failure(
             "upstream_timeout", message, detail=detail, may_have_spent=True, upstream_status=status
         )
-    words = {
-        401: "the provider refused the gateway's credential",
-        403: "the provider refused the gateway's credential",
-        404: "the provider does not know this model",
-    }
-    message = words.get(status, f"the provider failed with status {status}")
+    message = WORDS_BY_STATUS.get(status, f"the provider failed with status {status}")
     return Failure("upstream_failed", message, detail=detail, upstream_status=status)
 
 

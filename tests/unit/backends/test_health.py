@@ -63,6 +63,14 @@ def test_chance_failures_are_forgiven_until_there_are_too_many_in_a_row() -> Non
     assert health.version == 1
 
 
+def test_answers_that_break_off_are_told_as_that() -> None:
+    """A stream that is cut has begun with 200: nobody is told that a target failed with it."""
+    health = Health()
+    for _ in range(FAILURES_TO_OPEN):
+        health.record_failure("t", failed_with(200), 0)
+    assert health.state("t", 0) == (False, "its answers break off; tried again in 5 s")
+
+
 def test_waits_that_a_host_asks_for_are_kept_and_bounded() -> None:
     """429 with retry-after: that long, but no host sends a target away for hours."""
     health = Health()
