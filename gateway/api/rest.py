@@ -237,7 +237,8 @@ class Rest:
                 response.status_code = UPGRADE_REQUIRED
                 response.headers["upgrade"] = "HTTP/1.1"
             return response
-        failure = Failure("invalid_request", f"there is nothing at `{shown}`", code="not_found")
+        message = f"there is nothing at `{shown}`{_near(request.url.path)}"
+        failure = Failure("invalid_request", message, code="not_found")
         return self._failure(request, failure)
 
     async def bug(self, request: Request, error: Exception) -> Response:
@@ -245,6 +246,16 @@ class Rest:
         request_id = self._make_id()
         failure = log_bug(self._services.log, request_id, error)
         return self._failure(request, failure, request_id)
+
+
+def _near(path: str) -> str:
+    """The address that was meant, where a base URL had ``/v1`` too few or too many; else an empty text."""
+    known = sorted((*POST_PATHS, "/v1/models"), key=len)
+    if len(path) > len("/v1"):
+        for one in known:
+            if one.endswith(path) or path.endswith(one):
+                return f"; did you mean `{one}`? look at the client's base URL"
+    return ""
 
 
 def _json(body: object) -> Response:

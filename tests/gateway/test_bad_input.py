@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,26 @@ def test_unknown_paths_and_methods(scene: Scene) -> None:
         assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
         assert wrong.json()["error"]["code"] == "method_not_allowed"
     assert scene.gateway.client.post("/v1/models").status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("/chat/completions", "/v1/chat/completions"),
+        ("/v1/v1/messages", "/v1/messages"),
+        ("/responses", "/v1/responses"),
+        ("/v1/files", ""),
+        ("/v1", ""),
+    ],
+)
+def test_a_base_url_with_v1_too_few_or_too_many_is_told(
+    scene: Scene, path: str, meant: str
+) -> None:
+    """The first mistake of a newcomer: one SDK's base URL ends in `/v1`, another's must not."""
+    missing = scene.gateway.client.post(path, json={})
+    assert missing.status_code == 404
+    found = re.findall(r"did you mean `([^`]*)`", missing.json()["error"]["message"])
+    assert found == ([meant] if meant else [])
 
 
 def test_web_sockets_are_declined(scene: Scene) -> None:
