@@ -1,11 +1,14 @@
 """Decide a request without sending it: what ``moegate policy explain --request`` shows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from backends.catalogue import Catalogue
 from backends.health import Health
-from backends.wire import openai_chat
+from backends.wire.clients import CLIENTS, EMBEDDERS
+from backends.wire.codec import RequestCodec
 from backends.wire.failure import WireError
+from backends.wire.prompt import Asked, WireFormat
 from gateway.deciding import decide_prompt
 from gateway.decision_record import DecisionRecord
 from gateway.errors import StartError
@@ -13,6 +16,18 @@ from gateway.routing import make_routing
 from policies.classify import Classifier
 from policies.document import PolicyDocument
 from policies.facts import DataClass
+
+CODECS: Mapping[WireFormat, RequestCodec] = {**CLIENTS, **EMBEDDERS}
+"""The formats of requests that can be decided about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A request as a file has it: its body, its format and, for Google's, the model of its address."""
+
+    raw: bytes
+    format: WireFormat = "openai-chat"
+    model: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +42,17 @@ class Anyone:
 
 
 def dry_run(
-    catalogue: Catalogue, document: PolicyDocument, raw: bytes, data_class: str | None, now: float
+    catalogue: Catalogue, document: PolicyDocument, trial: Trial, data_class: str | None, now: float
 ) -> DecisionRecord:
-    """What ``document`` decides about the chat request ``raw``, all targets taken as healthy.
+    """What ``document`` decides about ``trial``, all targets taken as healthy.
 
     Raises ``StartError`` for a request that does not parse, ``Refused`` and ``PolicyError``.
     """
     try:
-        prompt = openai_chat.parse_request(raw)
+        asked = Asked(model=trial.model, is_batch=b'"requests"' in trial.raw)
+        prompt = CODECS[trial.format].parse_request(trial.raw, asked)
     except WireError as error:
-        raise StartError(f"the request does not parse: {error}") from error
+        raise StartError(f"the request does not parse as `{trial.format}`: {error}") from error
     routing = make_routing(catalogue, document, {})
     decided = decide_prompt(routing, prompt, Anyone(), Classifier(), Health(), data_class, now)
     return decided.record

@@ -9,12 +9,13 @@ import orjson
 import typer
 
 from backends.catalogue import Catalogue
+from backends.wire.prompt import WireFormat
 from gateway.cli.context import count_targets, find_catalogue, read_settings, run_on_database
 from gateway.cli.ending import describe_ending
 from gateway.cli.table import align
 from gateway.clock import Clock
 from gateway.decision_record import parse_decision, render_decision
-from gateway.dry_run import dry_run
+from gateway.dry_run import CODECS, Trial, dry_run
 from gateway.errors import StartError
 from gateway.facts import target_facts
 from gateway.ledger.lookup import find_request
@@ -111,8 +112,14 @@ def explain_command(
     ] = None,
     request: Annotated[
         Path | None,
-        typer.Option(help="Chat request (JSON) to decide now instead, sending nothing."),
+        typer.Option(help="Request's body (JSON) to decide now instead, sending nothing."),
     ] = None,
+    format: Annotated[
+        str, typer.Option(help=f"With --request: its format, of {', '.join(CODECS)}.")
+    ] = "openai-chat",
+    model: Annotated[
+        str, typer.Option(help="With --request: the model, where the format has it in the address.")
+    ] = "auto",
     data_class: Annotated[
         str | None, typer.Option(help="With --request: its x-data-class.")
     ] = None,
@@ -124,17 +131,27 @@ def explain_command(
     if (request_id is None) == (request is None):
         raise typer.BadParameter("give a request id, or a file with --request")
     if request is not None:
-        _explain_now(settings, _read_request(request), data_class, as_json=as_json)
+        trial = Trial(_read_request(request), _find_format(format), model)
+        _explain_now(settings, trial, data_class, as_json=as_json)
     else:
         _explain_ended(settings, request_id or "", as_json=as_json)
 
 
-def _explain_now(settings: Settings, raw: bytes, data_class: str | None, *, as_json: bool) -> None:
+def _find_format(name: str) -> WireFormat:
+    for known in CODECS:
+        if known == name:
+            return known
+    raise StartError(f"`{name}` is no format; it is one of {', '.join(CODECS)}")
+
+
+def _explain_now(
+    settings: Settings, trial: Trial, data_class: str | None, *, as_json: bool
+) -> None:
     active = run_on_database(settings.database_url, find_active)
     if active is None:
         raise StartError("no policy is in force: run `moegate init`")
     catalogue = find_catalogue(settings)
-    record = dry_run(catalogue, active.parse(), raw, data_class, Clock().now())
+    record = dry_run(catalogue, active.parse(), trial, data_class, Clock().now())
     if as_json:
         said = orjson.loads(render_decision(record))
         typer.echo(orjson.dumps(said | {"targets": count_targets(catalogue)}).decode())

@@ -62,7 +62,8 @@ def _format(name: str) -> WireFormat:
     for known in FORMATS:
         if known == name and known in TARGETS:
             return known
-    raise StartError(f"`{name}` is no format{nearest(name, tuple(TARGETS))}")
+    near = nearest(name, tuple(TARGETS)) or f"; it is one of {', '.join(TARGETS)}"
+    raise StartError(f"`{name}` is no format{near}")
 
 
 def _read(path: Path) -> bytes:

@@ -52,6 +52,28 @@ def test_answers_name_the_targets_they_were_found_against(
 
 
 @pytest.mark.parametrize(
+    ("format", "body"),
+    [
+        ("openai-responses", {"model": "auto", "input": "hi"}),
+        ("anthropic-messages", {"model": "auto", "max_tokens": 9, "messages": CHAT["messages"]}),
+        ("gemini", {"contents": [{"parts": [{"text": "hi"}]}]}),
+        ("openai-completions", {"model": "auto", "prompt": "hi"}),
+    ],
+)
+def test_a_request_of_any_format_is_explained(
+    format: str, body: dict[str, object], tmp_path: Path
+) -> None:
+    """Not chats only: what each client sends is decided as the gateway would."""
+    run("init")
+    path = tmp_path / "body.json"
+    path.write_text(json.dumps(body))
+    said = run("policy", "explain", "--request", str(path), "--format", format)
+    assert "1. simulator/moegate-simulator" in said
+    wrong = CliRunner().invoke(app, ["policy", "explain", "--request", str(path), "--format", "x"])
+    assert str(wrong.exception).startswith("`x` is no format; it is one of openai-chat, ")
+
+
+@pytest.mark.parametrize(
     "words",
     [
         "usage", "keys list", "keys create --team t", "policy history", "policy rollback 1",

@@ -63,6 +63,7 @@ def test_a_stream() -> None:
     ("arguments", "words"),
     [
         (("openai-chart", "gemini", "request"), "`openai-chart` is no format: did you mean"),
+        (("gemini", "claude", "request"), "`claude` is no format; it is one of openai-chat, "),
         (("openai-chat", "gemini", "answer"), "`answer` is no kind"),
         (("anthropic-messages", "gemini", "request"), "`messages` is missing (at `messages`)"),
     ],
