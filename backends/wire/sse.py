@@ -55,9 +55,11 @@ class SseReader:
     @property
     def stray(self) -> bytes:
         """What came beside events: lines that are no field, the last one maybe in part. The standard ignores them;
-        some hosts say there what went wrong. At most :data:`STRAY_BYTES_MAX` and a line."""
+        some hosts say there what went wrong. Of both no more than :data:`STRAY_BYTES_MAX` and a line."""
         if not self._stray and self._buffer[:1] != b"{":
             return b""
+        if len(self._buffer) + len(self._more) > STRAY_BYTES_MAX:
+            return self._stray
         return self._stray + self._buffer + self._more
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
