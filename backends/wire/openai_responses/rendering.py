@@ -73,6 +73,8 @@ class ResponsesRenderer:
         self._growing: dict[int, OpenCall] = {}
         """Those that are not done."""
         self._tries_left = _TRIES_MAX
+        self._grown: set[int] = set()
+        """Which of them have grown since they were looked at."""
         self._has_refusal = False
         self._chars_before = 0
         """Of text that is done."""
@@ -226,12 +228,13 @@ class ResponsesRenderer:
             case None:
                 pass
         self._open = None
-        if self._growing and self._tries_left:
-            whole = [index for index, call in self._growing.items() if _is_object(call.pieces)]
-            calls = [self._growing.pop(index) for index in whole]
-            out += b"".join([self._close_call(call, "completed") for call in calls])
-            if self._growing:
-                self._tries_left -= 1  # What is left closes at the end.
+        if self._grown and self._tries_left:
+            for index in sorted(self._grown):
+                if _is_object(self._growing[index].pieces):
+                    out += self._close_call(self._growing.pop(index), "completed")
+                else:
+                    self._tries_left -= 1  # What is left closes at the end.
+            self._grown.clear()
         return out
 
     def _reasoning(self, event: ReasoningDelta) -> bytes:
@@ -299,6 +302,7 @@ class ResponsesRenderer:
             message = "the model's arguments go on behind their end"
             raise WireError(Failure("upstream_failed", message, may_have_spent=True))
         call.pieces.append(event.arguments)
+        self._grown.add(event.index)
         return self._delta(call.prefix, event.arguments, call.suffix)
 
     def _close_call(self, call: OpenCall, status: str) -> bytes:

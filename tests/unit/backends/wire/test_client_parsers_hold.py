@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.wire.clients import CLIENTS
+from backends.wire.events import CallStart, Start
 from backends.wire.failure import WireError
 from backends.wire.prompt import Asked, WireFormat
 from backends.wire.relay import PassRelay, TranslatingRelay
@@ -137,3 +138,15 @@ def test_many_tiny_chunks_end_soon(client: WireFormat) -> None:
         relay.feed(bytes([byte]))
     relay.finish()
     assert time.process_time() - began < 10
+
+
+@pytest.mark.parametrize("client", NAMES)
+def test_many_calls_end_soon(client: WireFormat) -> None:
+    """Twenty thousand calls that never come to their end, as no model makes them: no call is looked at for each other."""
+    prompt = CLIENTS[client].parse_request(json.dumps(plain(client)).encode(), ASKED)
+    renderer = CLIENTS[client].open_renderer(prompt)
+    renderer.render(Start("a", "m", 1))
+    began = time.process_time()
+    for at in range(20_000):
+        renderer.render(CallStart(at, f"c{at}", "f"))
+    assert time.process_time() - began < 3
