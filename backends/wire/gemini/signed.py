@@ -39,8 +39,8 @@ def unwrap_signature(text: str) -> Signed:
 
 
 def may_hold_wrapped(raw: bytes) -> bool:
-    """Whether a body may hold a signature that is not Google's."""
-    return _BEGIN.encode() in raw or MARK.encode() in raw
+    """Whether a body may hold a signature that is not Google's; its letters may be written as escapes."""
+    return _BEGIN.encode() in raw or MARK.encode() in raw or b"\\u00" in raw
 
 
 def _decode(text: str) -> str | None:
