@@ -14,11 +14,11 @@ from sqlalchemy import (
     Table,
     and_,
     delete,
-    insert,
     literal,
     select,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.ledger.tables import kept_items, kept_responses
@@ -100,7 +100,7 @@ class KeptStore:
         kept = new.kept
         content = _ENCODER.encode(_Content(kept.items, kept.raw, kept.data_class))
         place = _place(scope, kept.response_id)
-        row = {
+        row: dict[str, object] = {
             **scope._asdict(),
             "response_id": kept.response_id,
             "previous_id": kept.previous_id,
@@ -111,8 +111,7 @@ class KeptStore:
             "sealed": self._sealer.seal(scope.organisation_id, USE, place, content),
         }
         async with self._engine.begin() as connection:
-            await connection.execute(delete(kept_responses).where(_is(scope, kept.response_id)))
-            await connection.execute(insert(kept_responses).values(row))
+            await _put(connection, kept_responses, [row])
             await _name_items(connection, scope, kept.response_id, new.item_ids)
             if kept.previous_id is not None:
                 chain = _chain(scope, kept.previous_id)
@@ -247,15 +246,27 @@ def _chain(scope: Scope, response_id: str) -> CTE:
 async def _name_items(
     connection: AsyncConnection, scope: Scope, response_id: str, item_ids: Iterable[str]
 ) -> None:
-    rows = [
+    was_named = and_(_of(kept_items, scope), kept_items.c.response_id == response_id)
+    await connection.execute(delete(kept_items).where(was_named))
+    # In one order for all who write, so that none waits for one that waits for it.
+    rows: list[dict[str, object]] = [
         {**scope._asdict(), "item_id": item_id, "response_id": response_id}
-        for item_id in dict.fromkeys(item_ids)
+        for item_id in sorted(set(item_ids))
         if can_be_kept(item_id)
     ]
     if not rows:
         return
-    names = [row["item_id"] for row in rows]
-    await connection.execute(
-        delete(kept_items).where(_of(kept_items, scope), kept_items.c.item_id.in_(names))
-    )
-    await connection.execute(insert(kept_items), rows)
+    await _put(connection, kept_items, rows)
+
+
+async def _put(connection: AsyncConnection, table: Table, rows: list[dict[str, object]]) -> None:
+    """Write rows, each in the place of one that has its key: also of one that somebody else writes right now."""
+    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    query = make(table)
+    changed = {
+        column.name: query.excluded[column.name]
+        for column in table.columns
+        if not column.primary_key
+    }
+    keys = [column.name for column in table.primary_key]
+    await connection.execute(query.on_conflict_do_update(index_elements=keys, set_=changed), rows)

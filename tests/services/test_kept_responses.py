@@ -140,9 +140,14 @@ async def test_deleting_takes_the_items_along(store: KeptStore) -> None:
 
 
 async def test_the_same_response_twice_is_the_later_one(store: KeptStore) -> None:
-    """An answer from the cache is kept once more; also by two at once, of whom one may fail."""
+    """An answer from the cache is kept once more; also by many at once, of whom none fails. So are answers of a host
+    that calls all its items the same."""
     await store.keep(MINE, new("a", until=10.0))
     await store.keep(MINE, new("a", until=90.0))
     assert await store.find(MINE, "a", 50.0) is not None
-    await asyncio.gather(*(store.keep(MINE, new("b")) for _ in range(8)), return_exceptions=True)
+    await asyncio.gather(*(store.keep(MINE, new("b")) for _ in range(8)))
+    same = [NewKept(new(f"c{at}").kept, "req", "key", 0.0, 90.0, ("x", "y")) for at in range(8)]
+    await asyncio.gather(*(store.keep(MINE, one) for one in same))
+    holders = await store.find_holders(MINE, ["x", "y"])
+    assert len(holders) == 2
     assert await store.find(MINE, "b", 0.0) == new("b").kept
