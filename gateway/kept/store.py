@@ -4,6 +4,8 @@ Promises: a row is found by its own team alone, until it expires; what is delete
 found by it. What is read and written here raises ``SQLAlchemyError`` or ``OSError`` while the database is away.
 """
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, TypeVar
 
@@ -94,6 +96,8 @@ class KeptStore:
     def __init__(self, engine: AsyncEngine, sealer: Sealer) -> None:
         self._engine = engine
         self._sealer = sealer
+        self._turn = asyncio.Lock() if engine.dialect.name == "sqlite" else contextlib.nullcontext()
+        """SQLite has one writer, and lets those who wait try at random: here they come in order."""
 
     async def keep(self, scope: Scope, new: NewKept) -> None:
         """Write a response down; one of the same id is replaced. Those that it goes on from live as long as it."""
@@ -110,7 +114,7 @@ class KeptStore:
             "expires_at": new.expires_at,
             "sealed": self._sealer.seal(scope.organisation_id, USE, place, content),
         }
-        async with self._engine.begin() as connection:
+        async with self._turn, self._engine.begin() as connection:
             await _put(connection, kept_responses, [row])
             await _name_items(connection, scope, kept.response_id, new.item_ids)
             if kept.previous_id is not None:
