@@ -1,4 +1,4 @@
-"""Failures in Google's words, both ways: ours to the client, Gemini's to us.
+"""Gemini's failures in our kinds. Ours in Google's words: :mod:`backends.wire.gemini.refusals`.
 
 Promises: what concerns the gateway's own account (keys, billing, projects) stays in ``detail``; the
 client sees the provider's words only where its own request was at fault. Sources: google.rpc.Code,
@@ -8,7 +8,6 @@ Google's troubleshooting page; recorded 400, 404 and 429 answers.
 from collections.abc import Mapping
 
 import msgspec
-import orjson
 
 from backends.wire.failure import Failure, FailureKind
 from backends.wire.upstream_errors import (
@@ -19,58 +18,6 @@ from backends.wire.upstream_errors import (
     name_error,
     parse_seconds,
 )
-
-STATUS: dict[FailureKind, tuple[int, str]] = {
-    "invalid_request": (400, "INVALID_ARGUMENT"),
-    "unauthenticated": (401, "UNAUTHENTICATED"),
-    "policy_refused": (403, "PERMISSION_DENIED"),
-    "model_not_found": (404, "NOT_FOUND"),
-    "too_large": (413, "INVALID_ARGUMENT"),
-    "budget_exhausted": (429, "RESOURCE_EXHAUSTED"),
-    "rate_limited": (429, "RESOURCE_EXHAUSTED"),
-    "no_target": (403, "PERMISSION_DENIED"),
-    "context_too_long": (400, "INVALID_ARGUMENT"),
-    "detector_down": (503, "UNAVAILABLE"),
-    "overloaded": (503, "UNAVAILABLE"),
-    "upstream_failed": (502, "UNAVAILABLE"),
-    "upstream_timeout": (504, "DEADLINE_EXCEEDED"),
-    "internal": (500, "INTERNAL"),
-}
-"""Kind → HTTP status and ``status``."""
-
-CODE_STATUS = {
-    "unsupported_media_type": (415, "INVALID_ARGUMENT"),
-    "not_found": (404, "NOT_FOUND"),
-    "method_not_allowed": (405, "INVALID_ARGUMENT"),
-    "request_timeout": (408, "DEADLINE_EXCEEDED"),
-}
-"""Codes of ``invalid_request`` with a status of their own."""
-
-
-def render_error(failure: Failure, request_id: str) -> tuple[int, bytes]:
-    """HTTP status and body. The message of an internal error shows nothing but the request's id."""
-    code, status = STATUS[failure.kind]
-    message = failure.message
-    if failure.kind == "invalid_request" and failure.code is not None:
-        code, status = CODE_STATUS.get(failure.code, (code, status))
-    elif failure.kind == "internal":
-        message = f"internal error; the logs tell more under `{request_id}`"
-    if failure.param is not None and f"`{failure.param}" not in message:
-        message = f"{failure.param}: {message}"
-    info: dict[str, object] = {
-        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-        "reason": failure.kind.upper(),
-        "domain": "moegate",
-    }
-    if request_id:
-        info["metadata"] = {"request_id": request_id}
-    details = [info]
-    if failure.retry_after_seconds is not None:
-        seconds = max(1, round(failure.retry_after_seconds))
-        kind = "type.googleapis.com/google.rpc.RetryInfo"
-        details.append({"@type": kind, "retryDelay": f"{seconds}s"})
-    error = {"code": code, "message": message, "status": status, "details": details}
-    return code, orjson.dumps({"error": error})
 
 
 class _Detail(msgspec.Struct):
