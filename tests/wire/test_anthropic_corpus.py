@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backends.wire.anthropic_messages import EventParser, parse_answer, read_error
+from backends.wire.anthropic_messages import EventParser, read_error
 from backends.wire.events import CallDelta, CallStart, End, Event, Finish, ReasoningDelta, TextDelta
 
 FILES = ("anthropic.jsonl.gz", "vertex.jsonl.gz", "local.jsonl")
@@ -122,7 +122,7 @@ def test_every_plain_answer_says_what_its_body_says(recordings: list[dict[str, A
     plain = [r for r in recordings if not r["stream"] and r["response"]["status"] == 200]
     assert len(plain) >= 169
     for exchange in plain:
-        events = parse_answer(json.dumps(exchange["response"]["body"]).encode())
+        events = EventParser().read_answer(json.dumps(exchange["response"]["body"]).encode())
         assert folded(events) == expected(exchange), exchange["id"]
 
 
@@ -145,7 +145,7 @@ def test_every_signature_survives(recordings: list[dict[str, Any]]) -> None:
         body = exchange["response"]["body"]
         if exchange["response"]["status"] != 200 or exchange["stream"]:
             continue
-        events = parse_answer(json.dumps(body).encode())
+        events = EventParser().read_answer(json.dumps(body).encode())
         wanted = [
             block.get("signature") or block["data"]
             for block in body["content"]

@@ -12,7 +12,7 @@ from google.genai import types
 from backends.wire.clients import CLIENTS
 from backends.wire.events import CallDelta, CallStart, End, Event, Finish, ReasoningDelta, TextDelta
 from backends.wire.failure import WireError
-from backends.wire.gemini import EventParser, parse_answer, render_request
+from backends.wire.gemini import EventParser, render_request
 from backends.wire.gemini.parsing import parse_count_request, parse_request
 from backends.wire.gemini.passing import open_pass_relay, pass_answer
 from backends.wire.gemini.patch import patch_request
@@ -64,7 +64,7 @@ def answers(recordings: list[dict[str, Any]]) -> list[tuple[str, Prompt, list[Ev
     found: list[tuple[str, Prompt, list[Event]]] = []
     for exchange in recordings:
         if exchange["response"]["status"] == 200:
-            events = parse_answer(json.dumps(chunks_of(exchange)).encode())
+            events = EventParser().read_answer(json.dumps(chunks_of(exchange)).encode())
             prompt = msgspec.structs.replace(prompt_of(exchange), shows_reasoning=True)
             found.append((exchange["id"], prompt, events))
     return found
@@ -137,7 +137,7 @@ def test_every_answer_survives_a_stream(recordings: list[dict[str, Any]]) -> Non
             stream = b"".join(renderer.render(event) for event in events)
             if is_array:
                 chunks = json.loads(stream)
-                again = parse_answer(stream)
+                again = EventParser().read_answer(stream)
             else:
                 chunks = [json.loads(one[6:]) for one in stream.split(b"\r\n\r\n") if one]
                 parser = EventParser()
@@ -158,7 +158,7 @@ def test_every_answer_survives_a_fold(recordings: list[dict[str, Any]]) -> None:
             continue
         body, dropped = CLIENTS["gemini"].render_answer(prompt, events)
         types.GenerateContentResponse.model_validate_json(body)
-        assert said(parse_answer(body)) == said(events), name
+        assert said(EventParser().read_answer(body)) == said(events), name
         assert not dropped
         count += 1
     assert count >= 300

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from backends.wire.events import CallDelta, CallStart, End, Event, Finish, ReasoningDelta, TextDelta
-from backends.wire.gemini import EventParser, parse_answer, read_error
+from backends.wire.gemini import EventParser, read_error
 
 Answer = tuple[str, str, list[Any], list[str], str, tuple[int, int] | None]
 FILES = ("google.jsonl.gz", "vertex.jsonl.gz")
@@ -102,7 +102,7 @@ def test_every_plain_answer_says_what_its_body_says(recordings: list[dict[str, A
     ]
     assert len(plain) >= 279
     for exchange in plain:
-        events = parse_answer(json.dumps(exchange["response"]["body"]).encode())
+        events = EventParser().read_answer(json.dumps(exchange["response"]["body"]).encode())
         assert folded(events) == expected(exchange), exchange["id"]
 
 
@@ -124,7 +124,7 @@ def test_usage_adds_up_to_the_recorded_total(recordings: list[dict[str, Any]]) -
     for exchange in recordings:
         if exchange["response"]["status"] != 200:
             continue
-        end = parse_answer(json.dumps(chunks_of(exchange)).encode())[-1]
+        end = EventParser().read_answer(json.dumps(chunks_of(exchange)).encode())[-1]
         assert isinstance(end, End)
         total = chunks_of(exchange)[-1]["usageMetadata"].get("totalTokenCount")
         if (end.usage and end.usage.total_tokens) != total:
@@ -138,7 +138,7 @@ def test_calls_are_finished_as_calls(recordings: list[dict[str, Any]]) -> None:
     for exchange in recordings:
         if exchange["response"]["status"] != 200:
             continue
-        events = parse_answer(json.dumps(chunks_of(exchange)).encode())
+        events = EventParser().read_answer(json.dumps(chunks_of(exchange)).encode())
         finish = events[-2]
         assert isinstance(finish, Finish)
         has_calls = any(isinstance(event, CallStart) for event in events)
@@ -154,7 +154,7 @@ def test_call_ids_are_unique_in_a_conversation(recordings: list[dict[str, Any]])
         if exchange["response"]["status"] != 200:
             continue
         taken = seen.setdefault(exchange["id"].rpartition("-")[0], set())
-        for event in parse_answer(json.dumps(chunks_of(exchange)).encode()):
+        for event in EventParser().read_answer(json.dumps(chunks_of(exchange)).encode()):
             if isinstance(event, CallStart):
                 assert event.id not in taken
                 taken.add(event.id)

@@ -4,7 +4,7 @@ As a target: :mod:`request` (prompt → body), :mod:`answer` (answer → events)
 what a model accepts is in :mod:`models`. For clients: :mod:`parsing`, :mod:`rendering`. Both: :mod:`errors`.
 """
 
-from backends.wire.anthropic_messages.answer import EVENT_BYTES_MAX, EventParser, parse_answer
+from backends.wire.anthropic_messages.answer import EVENT_BYTES_MAX, EventParser
 from backends.wire.anthropic_messages.betas import choose_betas
 from backends.wire.anthropic_messages.errors import read_error
 from backends.wire.anthropic_messages.parsing import parse_request
@@ -16,7 +16,6 @@ __all__ = [
     "EventParser",
     "choose_betas",
     "find_answer_tool",
-    "parse_answer",
     "parse_request",
     "patch_request",
     "read_error",

@@ -349,13 +349,6 @@ class EventParser:
         events.append(End(None if self._usage is None else normalise_usage(self._usage)))
 
 
-def parse_answer(
-    body: bytes, *, created_at: int = 0, answer_tool: str | None = None
-) -> list[Event]:
-    """The events of a whole (not streamed) answer; see :meth:`EventParser.read_answer`."""
-    return EventParser(created_at=created_at, answer_tool=answer_tool).read_answer(body)
-
-
 def _raise_error(data: bytes | str) -> NoReturn:
     error = _ERROR.decode(data).error
     failure = describe_error(error.type, error.message, status=200)

@@ -3,8 +3,8 @@
 Read next: :mod:`request`, :mod:`answer`, :mod:`errors`; what a model accepts is in :mod:`models`.
 """
 
-from backends.wire.gemini.answer import EventParser, parse_answer
+from backends.wire.gemini.answer import EventParser
 from backends.wire.gemini.errors import read_error
 from backends.wire.gemini.request import render_request
 
-__all__ = ["EventParser", "parse_answer", "read_error", "render_request"]
+__all__ = ["EventParser", "read_error", "render_request"]

@@ -357,10 +357,5 @@ class EventParser:
         events.append(CallDelta(index, text, choice))
 
 
-def parse_answer(body: bytes, *, created_at: int = 0) -> list[Event]:
-    """The events of a whole (not streamed) answer; see :meth:`EventParser.read_answer`."""
-    return EventParser(created_at=created_at).read_answer(body)
-
-
 def _broken(detail: str, message: str = "the provider's answer was broken") -> Failure:
     return Failure("upstream_failed", message, detail=detail, may_have_spent=True)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.wire.anthropic_messages import EventParser, parse_answer
+from backends.wire.anthropic_messages import EventParser
 from backends.wire.events import (
     CallDelta,
     CallStart,
@@ -157,7 +157,7 @@ def test_plain_answer_gives_the_events_of_the_stream() -> None:
         "stop_reason": "tool_use",
     }
     message["usage"] = {**message["usage"], "output_tokens": 50, "output_tokens_details": {"thinking_tokens": 7}}  # fmt: skip
-    events = parse_answer(json.dumps(message).encode(), created_at=5)
+    events = EventParser(created_at=5).read_answer(json.dumps(message).encode())
     assert [event for event in events if isinstance(event, TextDelta)] == [TextDelta("Grüße 🌍")]
     assert [event for event in events if isinstance(event, CallDelta)] == [
         CallDelta(0, '{"x": 1}'),
@@ -323,7 +323,7 @@ def test_broken_stream_sets_a_failure(stream: bytes) -> None:
 def test_broken_answer_raises(body: bytes) -> None:
     """A plain answer that is none raises a failure that may have spent."""
     with pytest.raises(WireError) as caught:
-        parse_answer(body)
+        EventParser().read_answer(body)
     assert caught.value.failure.kind == "upstream_failed"
     assert caught.value.failure.may_have_spent
 
@@ -346,4 +346,4 @@ def test_any_bytes_give_events_or_a_failure(pieces: list[bytes]) -> None:
 def test_any_plain_bytes_give_events_or_a_failure(body: bytes) -> None:
     """No plain body raises anything but ``WireError``."""
     with pytest.raises(WireError):
-        parse_answer(body)
+        EventParser().read_answer(body)

@@ -20,7 +20,7 @@ from backends.wire.events import (
     TextDelta,
 )
 from backends.wire.failure import WireError
-from backends.wire.gemini import EventParser, parse_answer
+from backends.wire.gemini import EventParser
 from backends.wire.usage import Usage
 
 
@@ -104,9 +104,9 @@ def test_cuts_and_line_ends_do_not_matter(cuts: list[int], lf: bool) -> None:
 
 def test_plain_answer_gives_the_same_events() -> None:
     """An array of the chunks, and one chunk alone, read like the stream."""
-    assert parse_answer(json.dumps(CHUNKS).encode(), created_at=5) == EVENTS
+    assert EventParser(created_at=5).read_answer(json.dumps(CHUNKS).encode()) == EVENTS
     whole = chunk({"text": "a"}, finish="STOP", candidatesTokenCount=1)
-    assert parse_answer(json.dumps(whole).encode(), created_at=5) == parse(sse(whole))
+    assert EventParser(created_at=5).read_answer(json.dumps(whole).encode()) == parse(sse(whole))
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_an_error_beside_the_events_ends_the_stream(indent: int | None, step: in
 def test_broken_answer_raises(body: bytes) -> None:
     """A plain answer that is none raises a failure that may have spent."""
     with pytest.raises(WireError) as caught:
-        parse_answer(body)
+        EventParser().read_answer(body)
     assert caught.value.failure.kind == "upstream_failed"
     assert caught.value.failure.may_have_spent
 
@@ -249,7 +249,7 @@ def test_any_bytes_give_events_or_a_failure(pieces: list[bytes]) -> None:
 def test_any_plain_bytes_give_events_or_a_failure(body: bytes) -> None:
     """No plain body raises anything but ``WireError``."""
     with pytest.raises(WireError):
-        parse_answer(body)
+        EventParser().read_answer(body)
 
 
 @pytest.mark.parametrize("index", [-1, 2**70])

@@ -23,7 +23,7 @@ from backends.wire.events import (
     TextDelta,
 )
 from backends.wire.failure import Failure, WireError
-from backends.wire.gemini import EventParser, parse_answer
+from backends.wire.gemini import EventParser
 from backends.wire.gemini.parsing import parse_count_request, parse_request, render_count
 from backends.wire.gemini.passing import open_pass_relay
 from backends.wire.gemini.patch import patch_request
@@ -356,7 +356,10 @@ def test_rendered_events_read_as_themselves(
     events = answer(*events)
     stream = render(events, is_array=is_array)
     body, _ = CLIENTS["gemini"].render_answer(parse({}), events)
-    for again in (parse_answer(stream) if is_array else read(stream), parse_answer(body)):
+    for again in (
+        EventParser().read_answer(stream) if is_array else read(stream),
+        EventParser().read_answer(body),
+    ):
         assert "".join(e.text for e in again if isinstance(e, TextDelta)) == "".join(texts)
         said = [json.loads(e.arguments) for e in again if isinstance(e, CallDelta)]
         assert said == arguments
