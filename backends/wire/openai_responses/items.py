@@ -28,6 +28,7 @@ from backends.wire.openai_responses.said import (
     SaidMessage,
     SaidOutput,
     SaidReasoning,
+    SaidText,
 )
 from backends.wire.prompt import (
     Json,
@@ -52,6 +53,7 @@ _MESSAGE = msgspec.json.Decoder(SaidMessage)
 _CALL = msgspec.json.Decoder(SaidCall)
 _OUTPUT = msgspec.json.Decoder(SaidOutput)
 _REASONING = msgspec.json.Decoder(SaidReasoning)
+_PIECE = msgspec.json.Decoder(SaidText)
 _KNOWN = {
     "message": frozenset({"type", "role", "content", "id", "status"}),
     "function_call": frozenset({"type", "call_id", "name", "arguments", "id", "status"}),
@@ -236,8 +238,8 @@ class Conversation:
             for at, piece in enumerate(_RAWS.decode(pieces)):
                 inner = f"{path}.{name}[{at}]"
                 note_unmodelled(bytes(piece), _TEXT_MEMBERS, inner, self._note)
-                kind = _TOOL_KIND.decode(piece).type
-                if kind not in ("", "summary_text", "reasoning_text"):
+                kind = _PIECE.decode(piece).type
+                if kind not in (None, "", "summary_text", "reasoning_text"):
                     self._unknown[f"{inner}.type"] = msgspec.json.encode(kind)
 
     def _opaque(self, kind: str, raw: bytes, path: str) -> None:

@@ -140,6 +140,14 @@ def test_media_are_seen_in_parts_that_are_not_modelled(
         assert media in prompt.messages[-1].parts
 
 
+def test_pieces_of_thinking_need_no_type() -> None:
+    """Left out or null they are text like the others; a kind that nobody knows is kept by its path."""
+    pieces = [{"text": "a"}, {"text": "b", "type": None}, {"text": "c", "type": "odd"}]
+    prompt = parse(input=[{"type": "reasoning", "summary": pieces}])
+    assert prompt.messages == (Message("assistant", (Reasoning("a\n\nb\n\nc"),)),)
+    assert prompt.unknown == {"input[0].summary[2].type": b'"odd"'}
+
+
 def test_kept_state_is_found_by_name() -> None:
     """What the gateway has to look at stands in the unknown members, and the input may then be nothing."""
     prompt = parse(
