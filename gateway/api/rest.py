@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from backends.wire.failure import Failure
+from backends.wire.gemini.paths import parse_path
 from gateway.api.asgi import AsgiBody
 from gateway.api.formats import ANTHROPIC_VERSION, GOOGLE_KEY, find_codec
 from gateway.api.hot import POST_PATHS
@@ -250,12 +251,12 @@ class Rest:
 
 def _near(path: str) -> str:
     """The address that was meant, where a base URL had ``/v1`` too few or too many; else an empty text."""
-    known = sorted((*POST_PATHS, "/v1/models"), key=len)
-    if len(path) > len("/v1"):
-        for one in known:
-            if one.endswith(path) or path.endswith(one):
-                return f"; did you mean `{one}`? look at the client's base URL"
-    return ""
+    known = sorted((*POST_PATHS, "/v1/models"), key=len) if len(path) > len("/v1") else []
+    meant = next((one for one in known if one.endswith(path) or path.endswith(one)), "")
+    behind = path[path.find("/", 1) :]
+    if not meant and parse_path(behind, b"") is not None:
+        meant = behind[:100]
+    return meant and f"; did you mean `{meant}`? look at the client's base URL"
 
 
 def _json(body: object) -> Response:

@@ -162,6 +162,7 @@ def test_unknown_paths_and_methods(scene: Scene) -> None:
         ("/chat/completions", "/v1/chat/completions"),
         ("/v1/v1/messages", "/v1/messages"),
         ("/responses", "/v1/responses"),
+        ("/v1beta/v1/models/m:generateContent", "/v1/models/m:generateContent"),
         ("/v1/files", ""),
         ("/v1", ""),
     ],

@@ -15,7 +15,7 @@ Verb = Literal[
 
 _PATH = re.compile(
     # Vercel's SDK leaves `models/` out before a name with a slash: `/v1beta/openai/gpt-5.5:generateContent`.
-    r"/(?:v1beta|v1|v1alpha)/(?:models/|(?!models/)(?=[^/:?#]{1,1000}/))([^/:?#]{1,1000}(?:[:/][^?#]{0,1000})?)(?::|%3[Aa])"
+    r"/(?:v1beta|v1|v1alpha)/(?:models/|(?!models/|v1)(?=[^/:?#]{1,1000}/))([^/:?#]{1,1000}(?:[:/][^?#]{0,1000})?)(?::|%3[Aa])"
     r"(generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)"
 )
 

@@ -558,6 +558,7 @@ def test_googles_own_error_does_not_pass() -> None:
         ("/v1beta/models/m:countTokens", b"", (Asked("m"), "countTokens")),
         ("/v1beta/openai/m:generateContent", b"", (Asked("openai/m"), "generateContent")),
         ("/v1beta/m:generateContent", b"", None),
+        ("/v1beta/v1beta/models/m:generateContent", b"", None),
         ("/v1beta/models/m:deleteAll", b"", None),
         ("/v1beta/models/:generateContent", b"", None),
         ("/v1beta/models/%ff:generateContent", b"", None),
