@@ -7,6 +7,8 @@ things that a provider keeps (files, responses, containers) names things of all 
 
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from backends.wire.gemini.members import to_camel
 from backends.wire.prompt import Media, Opaque, Prompt, ToolResult, WireFormat
 from gateway.errors import Refused, refuse
@@ -21,6 +23,19 @@ def _is_without_compaction(raw: bytes) -> bool:
     return b"compact" not in raw
 
 
+def _caches_briefly(raw: bytes) -> bool:
+    """The successor of `prompt_cache_retention`: nothing is kept for longer than by default, nor is another's
+    response compared with, which would be one of all who share the account."""
+    said = msgspec.json.decode(raw)
+    return said is None or (
+        isinstance(said, dict)
+        and all(
+            name == "mode" or value in (None, False) or (name, value) == ("ttl", "30m")
+            for name, value in said.items()
+        )
+    )
+
+
 HARMLESS: Mapping[WireFormat, Mapping[str, Harmless]] = {
     "openai-chat": {
         "service_tier": _TIERS,
@@ -28,6 +43,7 @@ HARMLESS: Mapping[WireFormat, Mapping[str, Harmless]] = {
         "modalities": (b'["text"]', b"null"),
         "audio": _NULL,
         "prompt_cache_retention": (b'"in_memory"', b'"in-memory"', b"null"),
+        "prompt_cache_options": _caches_briefly,
         # xAI's, then OpenRouter's: another model than was decided on, at another price, at another host.
         "search_parameters": _NULL,
         "plugins": (b"[]", b"null"),
@@ -44,6 +60,7 @@ HARMLESS: Mapping[WireFormat, Mapping[str, Harmless]] = {
         "prompt": _NULL,
         "context_management": (b"[]", b"null"),
         "prompt_cache_retention": (b'"in_memory"', b'"in-memory"', b"null"),
+        "prompt_cache_options": _caches_briefly,
         "models": (b"[]", b"null"),
         "plugins": (b"[]", b"null"),
         "provider": (b"{}", b"null"),

@@ -11,8 +11,9 @@ import pytest
 
 from backends.target import Capability
 from backends.wire import openai_chat
+from backends.wire.clients import CLIENTS
 from backends.wire.failure import WireError
-from backends.wire.prompt import EmbeddingAsked
+from backends.wire.prompt import Asked, EmbeddingAsked, WireFormat
 from gateway.costly import HARMLESS, refuse_costly_members
 from gateway.errors import Refused
 from gateway.facts import MEDIA_URLS, media_of, needs_of, segments
@@ -202,3 +203,21 @@ def test_what_decides_in_our_place_is_refused(name: str, value: object) -> None:
     for harmless in values:
         said = REQUEST | {name: json.loads(harmless)}
         refuse_costly_members(openai_chat.parse_request(json.dumps(said).encode()))
+
+
+@pytest.mark.parametrize("format", ["openai-chat", "openai-responses"])
+def test_nothing_is_kept_for_longer_than_by_default(format: WireFormat) -> None:
+    """`prompt_cache_options` asks for what `prompt_cache_retention` may not, and may name another's response."""
+    said: dict[str, dict[str, Any]] = {
+        "openai-chat": {"model": "auto", "messages": REQUEST["messages"][:1]},
+        "openai-responses": {"model": "auto", "input": "hi"},
+    }
+    for options in (None, {}, {"mode": "explicit"}, {"ttl": "30m", "prewarm": False}):
+        raw = json.dumps(said[format] | {"prompt_cache_options": options}).encode()
+        prompt = CLIENTS[format].parse_request(raw, Asked())
+        refuse_costly_members(prompt)
+    for options in ({"ttl": "12h"}, {"comparison_response_id": "resp_1"}, {"prewarm": True}, "x"):
+        raw = json.dumps(said[format] | {"prompt_cache_options": options}).encode()
+        prompt = CLIENTS[format].parse_request(raw, Asked())
+        with pytest.raises(Refused):
+            refuse_costly_members(prompt)
