@@ -74,6 +74,7 @@ WORDS: Mapping[WireFormat, Mapping[str, str]] = {
         "messages[].role": "input[].role",
         "reasoning_effort": "reasoning.effort",
         "response_format": "text.format",
+        "response_format.json_schema.schema": "text.format.schema",
         "response_format.json_schema.strict": "text.format.strict",
         "tools[].function.strict": "tools[].strict",
     },
@@ -81,6 +82,7 @@ WORDS: Mapping[WireFormat, Mapping[str, str]] = {
         "stop": "stop_sequences",
         "reasoning_effort": "thinking",
         "response_format": "output_config.format",
+        "response_format.json_schema.schema": "output_config.format.schema",
         "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
         "messages[].reasoning_content": "messages[].content.thinking",
         "tools[].function.strict": "tools[].strict",
@@ -102,6 +104,7 @@ WORDS: Mapping[WireFormat, Mapping[str, str]] = {
         "reasoning_effort": "generationConfig.thinkingConfig.thinkingLevel",
         "reasoning_tokens_max": "generationConfig.thinkingConfig.thinkingBudget",
         "response_format": "generationConfig.responseJsonSchema",
+        "response_format.json_schema.schema": "generationConfig.responseJsonSchema",
         "response_format.json_schema.strict": "generationConfig.responseJsonSchema",
         "seed": "generationConfig.seed",
         "stop": "generationConfig.stopSequences",
@@ -118,6 +121,9 @@ WORDS: Mapping[WireFormat, Mapping[str, str]] = {
 }
 """What a client's format calls what the prompt models, where that is not OpenAI's word."""
 
+
+SCHEMA = "response_format.json_schema.schema"
+"""The schema of an answer, whose keywords are listed one by one."""
 
 _CARRIED_ANYWAY: Mapping[WireFormat, re.Pattern[str]] = {
     "openai-responses": re.compile(r"store|metadata|input\[\d+\]\.(?:id|status)"),
@@ -140,8 +146,12 @@ class Losses:
         self._words = WORDS[format]
 
     def add(self, name: str) -> None:
-        """Note one loss by its OpenAI member name; it is listed in the client's words."""
-        self._names[self._words.get(name, name)] = None
+        """Note one loss by its OpenAI member name, or by that of a keyword in the answer's schema; it is listed in
+        the client's words."""
+        whole, inside = name, ""
+        if name.startswith(f"{SCHEMA}."):
+            whole, inside = SCHEMA, name[len(SCHEMA) :]
+        self._names[self._words.get(whole, whole) + inside] = None
 
     def add_logprobs(self, wanted: int | None) -> None:
         """Note that log probabilities are not given, if they are ``wanted``, with so many alternatives."""

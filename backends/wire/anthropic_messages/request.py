@@ -16,7 +16,7 @@ from backends.wire.anthropic_messages.sampling import add_sampling, add_thinking
 from backends.wire.anthropic_messages.schema import fit_schema
 from backends.wire.failure import invalid_request
 from backends.wire.prompt import Hints, Prompt, Tool
-from backends.wire.rendering import Losses, Rendered, find_effort
+from backends.wire.rendering import SCHEMA, Losses, Rendered, find_effort
 
 _STRICT_TOOLS_MAX = 20
 _USER_ID_CHARS_MAX = 256
@@ -202,10 +202,9 @@ def _add_output_schema(
         raise invalid_request(
             "this model gives no structured output beside tools", param="response_format"
         )
-    param = "response_format.json_schema.schema"
-    fitted = fit_schema(wanted.schema, param=param)
+    fitted = fit_schema(wanted.schema, param=SCHEMA)
     for keyword in fitted.changed:
-        losses.add(f"{param}.{keyword}")
+        losses.add(f"{SCHEMA}.{keyword}")
     body["output_config"] = {
         "format": {"type": "json_schema", "schema": msgspec.Raw(fitted.schema)}
     }

@@ -37,6 +37,24 @@ def test_losses_are_named_once_in_order() -> None:
     assert losses.names() == ("b", "a")
 
 
+@pytest.mark.parametrize(
+    ("format", "where"),
+    [
+        ("openai-chat", "response_format.json_schema.schema"),
+        ("openai-responses", "text.format.schema"),
+        ("anthropic-messages", "output_config.format.schema"),
+        ("gemini", "generationConfig.responseJsonSchema"),
+    ],
+)
+def test_keywords_of_a_schema_stand_where_the_client_wrote_them(
+    format: WireFormat, where: str
+) -> None:
+    """A keyword that is not enforced is found in the client's own request by its name."""
+    losses = Losses(format)
+    losses.add("response_format.json_schema.schema.minLength")
+    assert losses.names() == (f"{where}.minLength",)
+
+
 def test_names_are_bounded_and_safe_in_a_header() -> None:
     """A client cannot make the list long or put other characters into it."""
     losses = Losses()
