@@ -132,9 +132,24 @@ def _beyond(
 
 def _opaque(kind: str, raw: bytes) -> list[Part]:
     """A block that nobody else knows; a file that it names inside is one that the provider keeps, all the same."""
+    if kind == "search_result":
+        return _search_result(raw)
     file = _FILE.search(raw)
     kept = [] if file is None else [Media("document", file_id=file[1].decode("utf-8", "replace"))]
     return [Opaque(kind, raw), *kept]
+
+
+def _search_result(raw: bytes) -> list[Part]:
+    """What the client found by itself: its words, for who cannot read such a block, and what only Claude heeds."""
+    members = _MEMBERS.decode(raw)
+    left = [
+        Opaque(f"search_result.{name}", bytes(value))
+        for name, value in members.items()
+        if name in ("citations", "cache_control")
+        and bytes(value) not in _NOTHING
+        and bytes(value).replace(b" ", b"") not in _HARMLESS.get(name, ())
+    ]
+    return [Text(raw.decode()), *left]
 
 
 def _kind_of(raw: bytes) -> str:
@@ -232,6 +247,6 @@ def _result(block: Block, ttl: CacheTtl | None, path: str, beside: list[Part]) -
             beside += more
             if isinstance(first, Text | Media):
                 content.append(first)
-            else:  # A reference or a search result: its words, for who cannot read it.
+            else:  # A reference: its words, for who cannot read it.
                 content.append(Text(bytes(one).decode()))
     return ToolResult(call_id, tuple(content), None, bool(block.is_error), ttl)

@@ -262,3 +262,20 @@ def test_a_foreign_call_signature_returns_to_its_call() -> None:
     first, second = (part for part in parts if isinstance(part, ToolCall))
     assert (first.signature, first.issuer) == (signature_of("gemini", 0), "gemini")
     assert second.signature is None
+
+
+@pytest.mark.parametrize("target", ["openai-chat", "openai-responses", "gemini"])
+def test_search_results_of_the_clients_own_keep_their_words(target: WireFormat) -> None:
+    """What a client found and put into a message reaches every target; what only Claude heeds is listed."""
+    found = {
+        "type": "search_result", "source": "https://a.example/", "title": "Hours",
+        "content": [{"type": "text", "text": "open until six"}], "citations": {"enabled": True},
+    }  # fmt: skip
+    said = {"model": "m", "max_tokens": 99, "messages": [{"role": "user", "content": [found]}]}
+    prompt = CLIENTS["anthropic-messages"].parse_request(json.dumps(said).encode(), Asked())
+    rendered = TARGETS[target].render_request(
+        prompt, model="m", output_cap=None, output_tokens_default=100
+    )
+    for words in (b"https://a.example/", b"Hours", b"open until six"):
+        assert words in rendered.body
+    assert [name.endswith("search_result.citations") for name in rendered.dropped] == [True]
