@@ -40,6 +40,9 @@ HARMLESS: Mapping[WireFormat, Mapping[str, Harmless]] = {
     "openai-chat": {
         "service_tier": _TIERS,
         "web_search_options": _NULL,
+        # Tokens of it that are not in the answer are billed as answered, beside its cap.
+        "prediction": _NULL,
+        "store": (b"false", b"null"),
         "modalities": (b'["text"]', b"null"),
         "audio": _NULL,
         "prompt_cache_retention": (b'"in_memory"', b'"in-memory"', b"null"),
@@ -77,6 +80,7 @@ HARMLESS: Mapping[WireFormat, Mapping[str, Harmless]] = {
     },
     "gemini": {
         "cachedContent": _NULL,
+        "store": (b"false", b"null"),
         "serviceTier": (b'"standard"', b'"STANDARD"', b"null"),
         "generationConfig.responseModalities": (b'["TEXT"]', b'["text"]', b"[]", b"null"),
         "generationConfig.speechConfig": _NULL,

@@ -37,6 +37,9 @@ PURGE_ROWS_MAX = 500
 """So many expired rows go at once."""
 ROWS_AT_ONCE = 16
 """So many turns of a conversation are in memory as they are in the database."""
+SPARE_SECONDS = 86_400.0
+"""Turns that a conversation goes on from live so much longer than its last one, so that not every turn has to write
+all those before it anew."""
 USE = "kept"
 
 
@@ -100,7 +103,8 @@ class KeptStore:
         """SQLite has one writer, and lets those who wait try at random: here they come in order."""
 
     async def keep(self, scope: Scope, new: NewKept) -> None:
-        """Write a response down; one of the same id is replaced. Those that it goes on from live as long as it."""
+        """Write a response down; one of the same id is replaced. Those that it goes on from live as long as it, and
+        :data:`SPARE_SECONDS` more."""
         kept = new.kept
         content = _ENCODER.encode(_Content(kept.items, kept.raw, kept.data_class))
         place = _place(scope, kept.response_id)
@@ -124,7 +128,7 @@ class KeptStore:
                     update(kept_responses)
                     .where(_of(kept_responses, scope), kept_responses.c.response_id.in_(ids))
                     .where(kept_responses.c.expires_at < new.expires_at)
-                    .values(expires_at=new.expires_at)
+                    .values(expires_at=new.expires_at + SPARE_SECONDS)
                 )
 
     async def find(self, scope: Scope, response_id: str, now: float) -> KeptResponse | None:
@@ -166,7 +170,7 @@ class KeptStore:
                     return None
                 taken.append(take(opened))
                 before = found.response_id
-        return taken or None
+        return taken if before == response_id else None
 
     async def find_holders(self, scope: Scope, item_ids: Iterable[str]) -> Mapping[str, str]:
         """For each item that a response answered with: that response, which may have expired."""

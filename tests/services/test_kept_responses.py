@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.kept import KeptResponse, KeptStore, Scope
-from gateway.kept.store import PURGE_ROWS_MAX, NewKept
+from gateway.kept.store import PURGE_ROWS_MAX, SPARE_SECONDS, NewKept
 from gateway.ledger.tables import kept_items, kept_responses
 from gateway.sealing import Sealer
 
@@ -97,7 +97,11 @@ async def test_what_expires_is_not_found_and_then_gone(
     assert await store.purge(20.0) == 1
     assert await names(store, MINE, "b", 20.0) == ["a", "b"]
     assert await names(store, MINE, "b", 50.0) is None
-    assert await store.purge(50.0) == 2
+    assert await store.purge(50.0) == 1
+    # What a conversation goes on from is written anew once a day, for a day more.
+    assert await store.find(MINE, "a", 50.0 + SPARE_SECONDS - 1) is not None
+    await store.keep(MINE, new("c", "a", until=60.0))
+    assert await store.purge(50.0 + SPARE_SECONDS) == 2
     async with engine.connect() as connection:
         for table in (kept_responses, kept_items):
             left = (await connection.execute(select(func.count()).select_from(table))).scalar()

@@ -25,7 +25,7 @@ REQUEST: dict[str, Any] = {
     "model": "auto", "stream": True, "stream_options": {"include_usage": True, "odd": "x"}, "n": 1, "seed": 7,
     "stop": ["x"], "user": "x", "safety_identifier": "x", "prompt_cache_key": "x", "metadata": {"k": "x"},
     "logit_bias": {"5": 1}, "temperature": 0.5, "reasoning_effort": "low", "verbosity": "low", "store": False,
-    "prediction": {"type": "content", "content": "x"}, "tool_choice": {"type": "function", "function": {"name": "f"}},
+    "moderation": {"type": "content", "content": "x"}, "tool_choice": {"type": "function", "function": {"name": "f"}},
     "response_format": {"type": "json_schema", "json_schema": {
         "name": "s", "description": "x", "strict": True,
         "schema": {"type": "object", "properties": {"a": {"type": "string", "enum": ["x"]}}}}},
@@ -187,6 +187,8 @@ def test_policies_know_every_need_and_capability() -> None:
         ("provider", {"order": ["elsewhere"]}),
         ("preset", "mine"),
         ("search_parameters", {"mode": "on"}),
+        ("prediction", {"type": "content", "content": "x"}),
+        ("store", True),
         ("plugins", [{"id": "web"}]),
         ("service_tier", "priority"),
     ],
