@@ -20,6 +20,8 @@ from backends.wire.rendering import Losses, Rendered, find_effort, is_json_objec
 OUTPUT_TOKENS_MIN = 16
 """The least ``max_output_tokens`` that the API takes."""
 _ENCODER = msgspec.json.Encoder()
+_OF_BOTH = frozenset({"user", "safety_identifier", "prompt_cache_key"})
+"""Members that a chat has too and the prompt leaves as they came."""
 
 Json = dict[str, object]
 
@@ -59,8 +61,12 @@ def render_request(
     _add_sampling(prompt, body, losses)
     _add_hints(prompt, body, losses)
     if prompt.unknown:
-        losses.add_unknown(prompt.unknown, frozenset())
+        losses.add_unknown(prompt.unknown, _carried(prompt))
     return Rendered(_ENCODER.encode(body), losses.names())
+
+
+def _carried(prompt: Prompt) -> frozenset[str]:
+    return _OF_BOTH if prompt.format == "openai-chat" else frozenset()
 
 
 def _cap(prompt: Prompt, output_cap: int | None) -> int | None:
@@ -168,6 +174,8 @@ def _add_sampling(prompt: Prompt, body: Json, losses: Losses) -> None:
 
 def _add_hints(prompt: Prompt, body: Json, losses: Losses) -> None:
     """What ties requests together; what is worth keeping OpenAI finds out by itself."""
+    for name in _carried(prompt) & prompt.unknown.keys():
+        body[name] = msgspec.Raw(prompt.unknown[name])
     if prompt.hints.user is not None:
         body["user"] = short_id(prompt.hints.user, "user")
     if prompt.hints.cache_key is not None:
