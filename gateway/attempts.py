@@ -31,6 +31,7 @@ from gateway.leg import Leg
 from gateway.records import request_row
 from gateway.reservations import Hold
 from gateway.services import Services
+from gateway.telemetry.bugs import log_bug
 from policies.facts import Kept
 
 ERROR_BYTES_MAX = 256 * 1024
@@ -238,16 +239,16 @@ class Attempts:
         except TransportError as error:
             failure = await self._break_off(leg, error.failure)
         except WireError as error:
-            failure = error.failure
+            failure = await self._break_off(leg, error.failure)
         except (PermitBreach, JournalDown):  # Nothing left.
             await self._settle(leg, "failed", NOTHING_USED, None)
             raise
-        except BaseException:
-            # Cancelled (the client is gone) or a bug: book what may have been used, then let it go on.
-            if leg.upstream is not None:
-                leg.upstream.abort()
-            await self._settle(leg, "interrupted", leg.used_when_left(), None)
-            raise
+        except BaseException as error:
+            # Cancelled (the client is gone) or a bug.
+            told = await self._leave(leg, error)
+            if told is None:
+                raise
+            return told
         if failure is not None and leg.upstream is not None:
             leg.upstream.abort()
         elif leg.upstream is not None:
@@ -255,6 +256,18 @@ class Attempts:
         if not leg.is_settled:
             await self._settle_failed(leg, failure)
         self._note_health(leg, failure)
+        return failure
+
+    async def _leave(self, leg: Leg, error: BaseException) -> Failure | None:
+        """Book what a call may have used that is not gone on with. A client that has seen a part of the answer is
+        told of a bug, by its failure; None where the error itself has to go on."""
+        if leg.upstream is not None:
+            leg.upstream.abort()
+        await self._settle(leg, "interrupted", leg.used_when_left(), None)
+        if not isinstance(error, Exception) or leg.relay is None or not self._reply.has_started:
+            return None
+        failure = log_bug(self._services.log, self._case.request_id, error)
+        await self._reply.end(leg.relay.fail(failure))
         return failure
 
     async def _relay_plain(self, leg: Leg, upstream: Upstream) -> Failure | None:

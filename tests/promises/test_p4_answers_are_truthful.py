@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from backends.wire import relay
+from backends.wire.events import Event, TextDelta
+from backends.wire.outcome import Outcome
 from tests.gateway_process import RunningGateway, running_gateway
 from tests.upstreams import Fault, Scripted, Upstream, event, running_upstream
 
@@ -141,6 +144,28 @@ def test_cut_inside_an_event_ends_in_an_error(stage: Stage, target: str) -> None
     events = stage.stream(target, (*whole, last[: len(last) // 2]), "cut")
     assert "error" in events[-1]
     assert finishes(events) == []
+
+
+@pytest.mark.parametrize("target", list(STREAMS)[1:])  # Of those that are translated.
+def test_a_defect_of_ours_ends_in_an_error_too(
+    stage: Stage, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever breaks in the middle, the client is told; what was used is booked, and the log knows where."""
+    seen: list[Event] = []
+
+    def break_at_the_second_text(outcome: Outcome, said: Event) -> None:
+        seen.extend([said] if isinstance(said, TextDelta) else [])
+        if len(seen) > 1:
+            raise RuntimeError("a bug")
+        read(outcome, said)
+
+    read = relay.read_event
+    monkeypatch.setattr(relay, "read_event", break_at_the_second_text)
+    events = stage.stream(target, STREAMS[target])
+    assert finishes(events) == []
+    assert events[-1]["error"]["type"] == "server_error"
+    row = max(stage.gateway.rows("attempts"), key=lambda row: row["started_at"])
+    assert (row["state"], row["usage_source"]) == ("interrupted", "bound")
 
 
 @pytest.mark.parametrize("target", STREAMS)
