@@ -66,7 +66,14 @@ def render_request(
 
 
 def _carried(prompt: Prompt) -> frozenset[str]:
-    return _OF_BOTH if prompt.format == "openai-chat" else frozenset()
+    """Members of a chat that mean the same here: texts, for nothing else is one."""
+    if prompt.format != "openai-chat":
+        return frozenset()
+    return frozenset(
+        name
+        for name in _OF_BOTH & prompt.unknown.keys()
+        if prompt.unknown[name][:1] == b'"' and prompt.unknown[name] != b'""'
+    )
 
 
 def _cap(prompt: Prompt, output_cap: int | None) -> int | None:
@@ -174,8 +181,8 @@ def _add_sampling(prompt: Prompt, body: Json, losses: Losses) -> None:
 
 def _add_hints(prompt: Prompt, body: Json, losses: Losses) -> None:
     """What ties requests together; what is worth keeping OpenAI finds out by itself."""
-    for name in _carried(prompt) & prompt.unknown.keys():
-        body[name] = msgspec.Raw(prompt.unknown[name])
+    for name in _carried(prompt):
+        body[name] = short_id(msgspec.json.decode(prompt.unknown[name], type=str), "id")
     if prompt.hints.user is not None:
         body["user"] = short_id(prompt.hints.user, "user")
     if prompt.hints.cache_key is not None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.wire.failure import Failure, WireError
+from backends.wire.openai_chat import parse_request as parse_chat
 from backends.wire.openai_responses import parse_request, patch_request, render_request
 from backends.wire.prompt import (
     Asked,
@@ -445,3 +446,17 @@ def test_a_rendered_prompt_parses_into_itself(said: tuple[Message, ...], is_stre
     flat = [(message.role, part) for message in said for part in message.parts]
     assert [(message.role, part) for message in again.messages for part in message.parts] == flat
     assert again.is_stream == is_stream
+
+
+def test_ids_of_a_chat_are_carried() -> None:
+    """Texts under the same name, no longer than OpenAI takes; what is none is as good as not said, or listed."""
+    chat = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    ids = {"user": "u", "safety_identifier": "s" * 100, "prompt_cache_key": "k"}
+    body, dropped = render(parse_chat(json.dumps(chat | ids).encode()))
+    assert (body["user"], body["prompt_cache_key"]) == ("u", "k")
+    assert len(body["safety_identifier"]) <= 64
+    assert dropped == ()
+    for value, lost in ((None, ()), ("", ("user",)), (7, ("user",))):
+        body, dropped = render(parse_chat(json.dumps(chat | {"user": value}).encode()))
+        assert "user" not in body
+        assert dropped == lost
