@@ -25,6 +25,9 @@ REPOSITORY = HERE.parents[1]
 TOTAL_SECONDS = 450.0
 START_SECONDS = 30.0
 COMMAND_SECONDS = 180.0
+NOT_BEGUN = b"unable to start container process: waiting for init"
+"""What runc says when it lost a race with itself on a busy machine: the program has not begun, and may be again."""
+AGAIN_MAX = 2
 FIGURES = pytest.StashKey[str]()
 """How long the steps of this run took and how large the image is, for the end of the run's report."""
 
@@ -66,7 +69,21 @@ class Engine:
         seconds: float = COMMAND_SECONDS,
     ) -> str:
         """Standard output of a program inside. Raises :class:`CommandFailed`."""
-        done = subprocess.run(
+        done = self._run_once(command, stdin, seconds)
+        for _ in range(AGAIN_MAX):
+            if NOT_BEGUN in done.stderr:
+                done = self._run_once(command, stdin, seconds)
+        text = done.stdout.decode(errors="replace")
+        if check and done.returncode != 0:
+            shown = f"{text[-3000:]}\n{done.stderr.decode(errors='replace')[-3000:]}"
+            message = f"{' '.join(command)} ended with {done.returncode}: {shown}"
+            raise CommandFailed(message)
+        return text
+
+    def _run_once(
+        self, command: tuple[str, ...], stdin: bytes | None, seconds: float
+    ) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
             [*self.enter(), *command],
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
@@ -75,12 +92,6 @@ class Engine:
             timeout=min(seconds, seconds_left(self.deadline)),
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"} | self.environ,
         )
-        text = done.stdout.decode(errors="replace")
-        if check and done.returncode != 0:
-            shown = f"{text[-3000:]}\n{done.stderr.decode(errors='replace')[-3000:]}"
-            message = f"{' '.join(command)} ended with {done.returncode}: {shown}"
-            raise CommandFailed(message)
-        return text
 
     def enter(self) -> list[str]:
         """The command that runs another one beside the daemon, in its working directory."""
