@@ -169,7 +169,6 @@ def target_facts(target: Target) -> TargetFacts:
         | (frozenset({MEDIA_URLS}) if target.boundary == "external" else frozenset()),
         context_tokens_max=target.context_tokens_max,
         output_tokens_max=target.output_tokens_max,
-        quality=target.quality,
         retention_days=target.retention_days,
         trains_on_inputs=target.trains_on_inputs,
     )

@@ -123,7 +123,7 @@ def quote(target: Target, sizes: Sizes, health: Health, at: datetime, now: float
     output_max = sizes.output_tokens_max(target)
     is_healthy, reason = health.state(target.name, now)
     if not sizes.is_billed:
-        return Quote(0, 0, is_healthy=is_healthy, unhealthy_reason=reason)
+        return Quote(0, 0, is_healthy=is_healthy, unhealthy_reason=reason, quality=target.quality)
     return Quote(
         expected_cost_nanousd=expected_cost(
             target,
@@ -141,4 +141,5 @@ def quote(target: Target, sizes: Sizes, health: Health, at: datetime, now: float
         ),
         is_healthy=is_healthy,
         unhealthy_reason=reason,
+        quality=target.quality,
     )

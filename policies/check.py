@@ -12,6 +12,7 @@ from policies.document import ExampleData, PolicyDocument
 from policies.facts import Decision, Detection, Facts, Quote, Segment, TargetFacts
 
 EXAMPLE_COST_NANOUSD = 1_000_000
+EXAMPLE_QUALITY = 0.9
 
 # An example is about the rules, not about what happens to be switched on here: without a target on one
 # side of the boundary it could not tell whether that side is struck.
@@ -32,7 +33,6 @@ STAND_INS = tuple(
         ),
         context_tokens_max=1_000_000,
         output_tokens_max=100_000,
-        quality=0.9,
         retention_days=0,
         trains_on_inputs=False,
     )
@@ -130,7 +130,7 @@ def _run(compiled: CompiledPolicy, classifier: Classifier, example: ExampleData)
         now=0.0,
     )
     quotes = {
-        target.name: Quote(EXAMPLE_COST_NANOUSD, EXAMPLE_COST_NANOUSD, 1.0)
+        target.name: Quote(EXAMPLE_COST_NANOUSD, EXAMPLE_COST_NANOUSD, 1.0, quality=EXAMPLE_QUALITY)
         for target in compiled.targets
     }
     decision = decide(compiled, facts, None, quotes)

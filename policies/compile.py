@@ -184,5 +184,4 @@ def target_values(target: TargetFacts) -> dict[str, Value]:
         "target.output_tokens_max": target.output_tokens_max,
         "target.retention_days": target.retention_days,
         "target.trains_on_inputs": target.trains_on_inputs,
-        "quality": target.quality,
     }

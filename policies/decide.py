@@ -19,6 +19,8 @@ CONTEXT_SLACK = 2
 """The estimate of 4 bytes a token can be high by this much (code, tables, repeated text): a prompt is
 struck for its length only when it is hopeless; the host decides what lies between."""
 NANO = 1e9
+EPOCH_WEEKDAY = 3
+"""1 January 1970 was a Thursday; Monday is 0."""
 NEED_WORDS = {
     "choices": "`n` above 1",
     EMBED: "texts to give vectors for",
@@ -72,7 +74,10 @@ def _request_values(facts: Facts) -> Values:
         "tenant.team": facts.team,
         "tenant.key": facts.key,
         "tenant.residency": facts.residency,
+        "task": facts.task,
         "difficulty": None,
+        "clock.hour": int(facts.now // 3600 % 24),
+        "clock.weekday": int(facts.now // 86400 + EPOCH_WEEKDAY) % 7,
     }
 
 
@@ -220,8 +225,13 @@ def _mix(policy: CompiledPolicy, at: int, quotes: Mapping[str, Quote], values: V
         **values,
         **policy.target_values[at],
         "target.healthy": quote.is_healthy,
+        "quality": quote.quality,
+        "cached_tokens": quote.cached_tokens,
         "expected_cost_usd": None if expected is None else expected / NANO,
         "worst_case_cost_usd": None if worst is None else worst / NANO,
+        "worst_case_request_cost_usd": None
+        if worst is None
+        else worst * policy.attempts_max / NANO,
         "expected_ttft_s": quote.expected_ttft_seconds,
     }
 
@@ -345,10 +355,8 @@ def _by_cost(policy: CompiledPolicy, quotes: Mapping[str, Quote]) -> _Key:
 
 
 def _by_quality(policy: CompiledPolicy, quotes: Mapping[str, Quote]) -> _Key:
-    del quotes
-
     def key(at: int) -> float:
-        quality = policy.targets[at].quality
+        quality = quotes[policy.targets[at].name].quality
         return float("inf") if quality is None else -quality
 
     return key

@@ -14,7 +14,14 @@ import msgspec
 import yaml
 
 from policies.cel import DOMAINS, CelError, Scope, Tree, check_types, check_words, parse, scopes_of
-from policies.facts import BOUNDARIES, DATA_CLASSES, Boundary, DataClass
+from policies.facts import (
+    BOUNDARIES,
+    DATA_CLASSES,
+    FAILURE_WORDS,
+    Boundary,
+    DataClass,
+    FailureWord,
+)
 
 TEXT_BYTES_MAX = 256 * 1024
 
@@ -56,12 +63,22 @@ class ObjectiveData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     minimize: str | None = None
     maximize: str | None = None
     subject_to: tuple[str, ...] = ()
+    unknown: dict[str, float] = {}
+    """What a number that nobody knows counts as here: ``{quality: 0.5}``."""
+
+
+class BurstData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A target at home for which ``when`` holds (about it and its numbers) stands behind all the others."""
+
+    when: str
 
 
 class AttemptsData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How many targets may be tried."""
+    """How many targets may be tried, after which failures, and when those at home are passed by."""
 
     max: int = 3
+    fallback: tuple[FailureWord, ...] = FAILURE_WORDS
+    burst: BurstData | None = None
 
 
 class CacheData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -237,6 +254,7 @@ _KINDS = {
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "boundary": BOUNDARIES,
+    "fallback": FAILURE_WORDS,
     "data_class": DATA_CLASSES,
     "media": get_args(Media),
     "unscannable": get_args(Unscannable),
@@ -244,7 +262,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 """The words that a member can be, by its name."""
 
 _STRUCTS = (
-    DocumentData, LabelData, ConstraintData, ObjectiveData, AttemptsData, CacheData, InvariantData,
+    DocumentData, LabelData, ConstraintData, ObjectiveData, BurstData, AttemptsData, CacheData, InvariantData,
     ExampleData, GivenData, ExpectData, OnlyData,
 )  # fmt: skip
 
@@ -275,6 +293,8 @@ def _trees(data: DocumentData, places: _Places) -> dict[str, Tree]:
         add(objective.maximize, f"objective[{at}].maximize", "number")
         for number, condition in enumerate(objective.subject_to):
             add(condition, f"objective[{at}].subject_to[{number}]")
+    if data.attempts.burst is not None:
+        add(data.attempts.burst.when, "attempts.burst.when")
     for at, invariant in enumerate(data.invariants):
         add(invariant.never, f"invariants[{at}].never")
         add(invariant.always_some_target, f"invariants[{at}].always_some_target")

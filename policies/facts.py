@@ -3,7 +3,7 @@
 Promises: no I/O, no clock, no randomness; everything here can be stored and decided again later.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -25,7 +25,14 @@ CAPABILITIES = NEEDS | {"parallel_tools", "reasoning", "seed", "logprobs", "syst
 """What a target may be able to do."""
 
 
-class Segment(msgspec.Struct, frozen=True):
+FailureWord = Literal[
+    "upstream_failed", "upstream_timeout", "overloaded", "rate_limited", "context_too_long"
+]
+FAILURE_WORDS: tuple[FailureWord, ...] = get_args(FailureWord)
+"""Failures after which another target may do better."""
+
+
+class Segment(msgspec.Struct, frozen=True, omit_defaults=True):
     """A piece of text of the prompt: who said it, what kind of part it stood in, the text."""
 
     role: str
@@ -35,7 +42,7 @@ class Segment(msgspec.Struct, frozen=True):
     text: str
 
 
-class Detection(msgspec.Struct, frozen=True):
+class Detection(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the detectors found: atomic types (``pii.email``, ``secret.aws_key``).
 
     ``unknown`` are the types that a failed or exhausted detector could have set. ``unscannable``
@@ -51,7 +58,7 @@ class Detection(msgspec.Struct, frozen=True):
     fault: str = ""
 
 
-class TargetFacts(msgspec.Struct, frozen=True):
+class TargetFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     """A target as policy sees it; fixed until the catalogue changes."""
 
     name: str
@@ -62,16 +69,16 @@ class TargetFacts(msgspec.Struct, frozen=True):
     capabilities: frozenset[str]
     context_tokens_max: int
     output_tokens_max: int
-    quality: float | None = None
     retention_days: int | None = None
     trains_on_inputs: bool | None = None
 
 
-class Quote(msgspec.Struct, frozen=True):
+class Quote(msgspec.Struct, frozen=True, omit_defaults=True):
     """One target's numbers for one request: exact integers of nano-dollars and seconds.
 
-    ``worst_case_nanousd`` None: there is no bound (unknown price). ``is_healthy`` False with
-    ``unhealthy_reason`` when a breaker is open.
+    ``worst_case_nanousd`` is of one call; None: there is no bound (unknown price). ``is_healthy`` False with
+    ``unhealthy_reason`` when a breaker is open. ``quality`` is 0 to 1 for the request's task; None: not
+    measured. ``cached_tokens``: so many of the prompt's tokens its prefix cache is taken to hold.
     """
 
     expected_cost_nanousd: int | None
@@ -79,9 +86,11 @@ class Quote(msgspec.Struct, frozen=True):
     expected_ttft_seconds: float | None = None
     is_healthy: bool = True
     unhealthy_reason: str = ""
+    quality: float | None = None
+    cached_tokens: int = 0
 
 
-class Facts(msgspec.Struct, frozen=True):
+class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     """The request as policy sees it.
 
     ``needs`` are capabilities that the request cannot do without (``tools``, ``images``, …).
@@ -89,6 +98,7 @@ class Facts(msgspec.Struct, frozen=True):
     epoch (UTC). ``needs_bound``: a hard budget stands behind the request, so that a target without a
     worst case is struck (``price``). ``context_tokens_estimate`` is the longest text's, where each is read for
     itself and not all together (embeddings). ``prefer`` is what the model name asked for: ``auto:cheap`` → ``cheap``.
+    ``task`` is what kind of work is asked for, as a classifier said; None: nobody knows.
     """
 
     organisation: str
@@ -106,19 +116,23 @@ class Facts(msgspec.Struct, frozen=True):
     now: float
     needs_bound: bool = False
     context_tokens_estimate: int | None = None
+    task: str | None = None
 
 
-class Struck(msgspec.Struct, frozen=True):
+class Struck(msgspec.Struct, frozen=True, omit_defaults=True):
     """A target that may not be used and why. ``by``: ``constraint`` (hard), ``capability``,
-    ``context``, ``health``, ``unscannable``, ``price`` (no bound where one is needed)."""
+    ``context``, ``health``, ``unscannable``, ``price`` (no bound where one is needed), ``dominated`` (never
+    reached: everything tried before it is as good in every respect)."""
 
     target: str
-    by: Literal["constraint", "capability", "context", "health", "unscannable", "price"]
+    by: Literal[
+        "constraint", "capability", "context", "health", "unscannable", "price", "dominated"
+    ]
     constraint: str = ""
     reason: str = ""
 
 
-class Kept(msgspec.Struct, frozen=True):
+class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
     """A target that may be used, in order of preference, and why it stands where it stands."""
 
     target: str
@@ -127,7 +141,7 @@ class Kept(msgspec.Struct, frozen=True):
     worst_case_nanousd: int | None = None
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     """The result: ordered targets, struck targets, the labels, and which policy said so."""
 
     policy: str
@@ -138,3 +152,5 @@ class Decision(msgspec.Struct, frozen=True):
     attempts_max: int = 3
     relaxed: tuple[str, ...] = ()
     caches_sampled: bool = False
+    fallback: tuple[FailureWord, ...] = FAILURE_WORDS
+    """Failures of one target after which the next is tried."""

@@ -41,7 +41,6 @@ targets = st.builds(
     | st.just(frozenset({"embed"})),
     context_tokens_max=st.sampled_from([1000, 100_000]),
     output_tokens_max=st.just(1000),
-    quality=st.none() | st.floats(0, 1),
     retention_days=st.none() | st.integers(0, 30),
     trains_on_inputs=st.none() | st.booleans(),
 )
@@ -88,6 +87,7 @@ quotes = st.builds(
     worst_case_nanousd=costs,
     expected_ttft_seconds=st.none() | st.floats(0, 10),
     is_healthy=st.booleans(),
+    quality=st.none() | st.floats(0, 1),
 )
 
 
