@@ -38,10 +38,6 @@ ERROR_BYTES_MAX = 256 * 1024
 """More of a provider's error body is not read."""
 DRAIN_SECONDS = 1.0
 """How long a finished stream may take to close before its connection is dropped."""
-MOVES_ON = frozenset(
-    {"upstream_failed", "upstream_timeout", "overloaded", "rate_limited", "context_too_long"}
-)
-"""Failures after which another target may do better; the others are the client's to mend."""
 OPEN_CLASSES = ("public", "internal")
 """Data classes whose prompts a provider's own tools may carry on."""
 KEEPING = "store"
@@ -94,7 +90,7 @@ class Attempts:
             failures.append(failure)
             if self._reply.has_started:
                 return failure
-            if failure.kind not in MOVES_ON:
+            if failure.kind not in self._case.decision.fallback:
                 return failure
         return _worst_of(failures)
 

@@ -5,8 +5,9 @@ Promises: the prompt is classified and decided as for an answer, and goes nowher
 
 from backends.wire.counting import COUNTS
 from gateway.arrival import Reply
-from gateway.attempts import MOVES_ON, Attempts, answer_headers
+from gateway.attempts import Attempts, answer_headers
 from gateway.case import Case, Ending
+from policies.facts import FAILURE_WORDS
 
 
 async def count_tokens(case: Case, attempts: Attempts, reply: Reply, ending: Ending) -> None:
@@ -16,7 +17,7 @@ async def count_tokens(case: Case, attempts: Attempts, reply: Reply, ending: End
     if adapter.find_counter(target) is not None:
         ending.failure = await attempts.run()
         ending.state = "answered" if ending.failure is None else "failed"
-        if ending.failure is None or ending.failure.kind not in MOVES_ON:
+        if ending.failure is None or ending.failure.kind not in FAILURE_WORDS:
             return
     ending.failure, ending.state, ending.target = None, "answered", target.name
     headers = answer_headers(case, ending, target.name, b"application/json")

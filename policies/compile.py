@@ -4,73 +4,97 @@ What is about targets alone is looked at once, here, and kept as a bit mask; wha
 a closure that runs once a request; only what mixes the two runs for each target.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
-from policies.cel import Closure, Scope, Tree, Unevaluable, compile_tree, scopes_of
+from policies.cel import (
+    QUOTE_FACTS,
+    TARGET_FACTS,
+    Closure,
+    Scope,
+    Unevaluable,
+    compile_tree,
+    labels_in,
+    scopes_of,
+)
 from policies.cel.python import Value
-from policies.cel.schema import children_of
-from policies.cel.tree import Constant, In, Name
-from policies.document import PolicyDocument, PolicyError, Unscannable
-from policies.facts import TargetFacts
+from policies.cel.schema import names_of
+from policies.document import ObjectiveData, PolicyDocument, PolicyError, Unscannable
+from policies.facts import CAPABILITIES, FailureWord, Quote, Struck, TargetFacts
+from policies.labels import Label, close_over
 
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """A label: the types that set it, and the condition that does."""
-
-    name: str
-    types: frozenset[str]
-    prefixes: tuple[str, ...]
-    when: Closure | None
+TargetRow = tuple[Value, ...]
+"""The facts of a target, in the order of ``TARGET_FACTS``."""
+QuoteRow = tuple[Value, ...]
+"""The numbers of a target, in the order of ``QUOTE_FACTS``."""
+MakeQuoteRow = Callable[[Quote, bool, int], QuoteRow]
+"""From a quote, whether the target can take the request, and how many attempts there may be."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """One expression. ``is_per_target``: it looks at a target, or at its numbers. ``mask``: bit i is set
-    where target i satisfies it (about targets alone). ``labels``: the labels it names; None: it looks at
-    all of them."""
+    where target i satisfies it (about targets alone). ``labels``: those that it depends on."""
 
     closure: Closure
     is_per_target: bool
     mask: int | None
-    labels: frozenset[str] | None
+    labels: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """``when`` None: always."""
+    """``when`` None: always. ``labels``: those that it depends on. ``strikes[i]`` is what is written down where
+    it strikes target i; ``outside`` are those that can never satisfy it, if ``is_static``: ``when`` is about the
+    request alone, and ``require`` about targets alone."""
 
     name: str
     reason: str
     when: Part | None
     require: Part
+    labels: frozenset[str]
+    strikes: tuple[Struck, ...]
+    is_static: bool
+    outside: tuple[Struck, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """A ranking. ``sign`` is 1 to minimise and -1 to maximise ``number``."""
+    """A ranking. ``sign`` is 1 to minimise and -1 to maximise ``number``; ``unknown`` is what a number of a
+    quote that nobody knows counts as, by its place in ``QUOTE_FACTS``."""
 
     when: Part | None
     number: Closure
     sign: int
     words: str
     subject_to: tuple[tuple[str, Part], ...]
+    unknown: Mapping[int, float]
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledPolicy:
-    """A policy fitted to one catalogue. ``label`` is what answers and records call it."""
+    """A policy fitted to one catalogue. ``label`` is what answers and records call it.
+
+    Sets of targets are bit masks: ``everyone``, ``self_hosted``, ``can`` (by capability).
+    ``context_tokens_least`` is the shortest context.
+    """
 
     document: PolicyDocument
     label: str
     targets: tuple[TargetFacts, ...]
-    target_values: tuple[Mapping[str, Value], ...]
+    rows: tuple[TargetRow, ...]
+    everyone: int
     self_hosted: int
+    can: Mapping[str, int]
+    context_tokens_least: int
     labels: tuple[Label, ...]
     constraints: tuple[Constraint, ...]
     objectives: tuple[Objective, ...]
+    burst: tuple[str, Part] | None
     attempts_max: int
+    fallback: tuple[FailureWord, ...]
+    quote_row: MakeQuoteRow
     caches_sampled: bool
     unscannable: Unscannable
 
@@ -79,109 +103,166 @@ def compile_policy(
     document: PolicyDocument, targets: tuple[TargetFacts, ...], *, version: str = ""
 ) -> CompiledPolicy:
     """Fit ``document`` to ``targets``. ``version`` is shown after the name; else the digest is."""
-    values = tuple(target_values(target) for target in targets)
-    data, trees = document.data, document.trees
+    return _Compiler(document, targets).compile(version)
 
-    def part(path: str) -> Part | None:
-        return _part(trees[path], values) if path in trees else None
 
-    def needed(path: str) -> Part:
-        found = part(path)
-        if found is None:
-            raise PolicyError(f"`{path}` is missing", source=document.source)
-        return found
+class _Compiler:
+    """One document on its way to one catalogue."""
 
-    constraints = tuple(
-        Constraint(
-            said.name, said.reason or said.name, part(f"constraints[{at}].when"),
-            needed(f"constraints[{at}].require"),
+    def __init__(self, document: PolicyDocument, targets: tuple[TargetFacts, ...]) -> None:
+        self._document = document
+        self._targets = targets
+        self._rows = tuple(target_row(target) for target in targets)
+        trees = document.trees
+        self._named = {
+            name: labels_in(trees.get(f"labels.{name}.when"), document.data.labels)
+            for name in document.data.labels
+        }
+
+    def compile(self, version: str) -> CompiledPolicy:
+        document, data = self._document, self._document.data
+        burst = data.attempts.burst
+        return CompiledPolicy(
+            document=document,
+            label=f"{document.name}@{version or document.digest[:12]}",
+            targets=self._targets,
+            rows=self._rows,
+            everyone=(1 << len(self._targets)) - 1,
+            self_hosted=self._mask(lambda target: target.boundary == "self_hosted"),
+            can={
+                word: self._mask(lambda target, word=word: word in target.capabilities)
+                for word in CAPABILITIES
+            },
+            context_tokens_least=min(
+                (target.context_tokens_max for target in self._targets), default=0
+            ),
+            labels=tuple(self._label(name) for name in document.label_order),
+            constraints=tuple(self._constraint(at) for at in range(len(data.constraints))),
+            objectives=tuple(self._objective(at, said) for at, said in enumerate(data.objective)),
+            burst=None if burst is None else (burst.when, self._needed("attempts.burst.when")),
+            attempts_max=data.attempts.max,
+            fallback=data.attempts.fallback,
+            quote_row=_compile_row(
+                {name.path for tree in document.trees.values() for name in names_of(tree)}
+            ),
+            caches_sampled=data.cache.sampled,
+            unscannable=data.unscannable,
         )
-        for at, said in enumerate(data.constraints)
-    )  # fmt: skip
-    objectives = tuple(
-        Objective(
-            when=part(f"objective[{at}].when"),
-            number=needed(f"objective[{at}].{'minimize' if said.minimize else 'maximize'}").closure,
+
+    def _mask(self, is_in: Callable[[TargetFacts], bool]) -> int:
+        return sum(1 << at for at, target in enumerate(self._targets) if is_in(target))
+
+    def _label(self, name: str) -> Label:
+        detect = self._document.data.labels[name].detect
+        tree = self._document.trees.get(f"labels.{name}.when")
+        return Label(
+            name=name,
+            types=frozenset(kind for kind in detect if not kind.endswith("*")),
+            prefixes=tuple(kind[:-1] for kind in detect if kind.endswith("*")),
+            when=None if tree is None else compile_tree(tree),
+            names_labels=tree is not None and bool(scopes_of(tree) & Scope.LABELS),
+            depends_on=close_over(frozenset({name}), self._named),
+        )
+
+    def _constraint(self, at: int) -> Constraint:
+        said = self._document.data.constraints[at]
+        when = self._part(f"constraints[{at}].when")
+        require = self._needed(f"constraints[{at}].require")
+        reason = said.reason or said.name
+        strikes = tuple(
+            Struck(target.name, "constraint", said.name, reason) for target in self._targets
+        )
+        mask = require.mask
+        return Constraint(
+            name=said.name,
+            reason=reason,
+            when=when,
+            require=require,
+            labels=require.labels if when is None else require.labels | when.labels,
+            strikes=strikes,
+            is_static=mask is not None and (when is None or not when.is_per_target),
+            outside=()
+            if mask is None
+            else tuple(one for bit, one in enumerate(strikes) if not mask >> bit & 1),
+        )
+
+    def _objective(self, at: int, said: ObjectiveData) -> Objective:
+        verb = "minimize" if said.minimize else "maximize"
+        return Objective(
+            when=self._part(f"objective[{at}].when"),
+            number=self._needed(f"objective[{at}].{verb}").closure,
             sign=1 if said.minimize else -1,
             words=f"least {said.minimize}" if said.minimize else f"most {said.maximize}",
             subject_to=tuple(
-                (text, needed(f"objective[{at}].subject_to[{number}]"))
+                (text, self._needed(f"objective[{at}].subject_to[{number}]"))
                 for number, text in enumerate(said.subject_to)
             ),
+            unknown={QUOTE_FACTS.index(name): value for name, value in said.unknown.items()},
         )
-        for at, said in enumerate(data.objective)
-    )
-    return CompiledPolicy(
-        document=document,
-        label=f"{document.name}@{version or document.digest[:12]}",
-        targets=targets,
-        target_values=values,
-        self_hosted=sum(
-            1 << at for at, target in enumerate(targets) if target.boundary == "self_hosted"
-        ),
-        labels=tuple(
-            Label(
-                name,
-                frozenset(kind for kind in said.detect if not kind.endswith("*")),
-                tuple(kind[:-1] for kind in said.detect if kind.endswith("*")),
-                None if said.when is None else compile_tree(trees[f"labels.{name}.when"]),
-            )
-            for name, said in data.labels.items()
-        ),
-        constraints=constraints,
-        objectives=objectives,
-        attempts_max=data.attempts.max,
-        caches_sampled=data.cache.sampled,
-        unscannable=data.unscannable,
-    )
 
+    def _needed(self, path: str) -> Part:
+        found = self._part(path)
+        if found is None:
+            raise PolicyError(f"`{path}` is missing", source=self._document.source)
+        return found
 
-def _part(tree: Tree, values: tuple[Mapping[str, Value], ...]) -> Part:
-    closure, scopes = compile_tree(tree), scopes_of(tree)
-    mask = None
-    if not scopes & ~Scope.TARGET:
-        mask = 0
-        for at, facts in enumerate(values):
-            try:
-                mask |= int(bool(closure(facts))) << at
-            except Unevaluable:
-                continue  # what cannot be evaluated strikes
-    is_per_target = bool(scopes & (Scope.TARGET | Scope.QUOTE))
-    return Part(closure, is_per_target, mask, _labels_of(tree))
-
-
-def _labels_of(tree: Tree) -> frozenset[str] | None:
-    """The labels that ``tree`` asks for by name; None if it looks at the set in another way."""
-    if (
-        isinstance(tree, In)
-        and isinstance(tree.container, Name)
-        and tree.container.path == "labels"
-    ):
-        if isinstance(tree.item, Constant):
-            return frozenset({str(tree.item.value)})
-        return None
-    if isinstance(tree, Name):
-        return None if tree.path == "labels" else frozenset()
-    found: frozenset[str] = frozenset()
-    for child in children_of(tree):
-        inner = _labels_of(child)
-        if inner is None:
+    def _part(self, path: str) -> Part | None:
+        tree = self._document.trees.get(path)
+        if tree is None:
             return None
-        found |= inner
-    return found
+        closure, scopes = compile_tree(tree), scopes_of(tree)
+        mask = None
+        if not scopes & ~Scope.TARGET:
+            mask = 0
+            for at, row in enumerate(self._rows):
+                try:
+                    mask |= int(bool(closure((), row, ()))) << at
+                except Unevaluable:
+                    continue  # what cannot be evaluated strikes
+        named = labels_in(tree, self._document.data.labels)
+        return Part(
+            closure,
+            bool(scopes & (Scope.TARGET | Scope.QUOTE)),
+            mask,
+            close_over(named, self._named),
+        )
 
 
-def target_values(target: TargetFacts) -> dict[str, Value]:
+_QUOTE_SOURCES = {
+    "quality": "quote.quality",
+    "cached_tokens": "quote.cached_tokens",
+    "target.healthy": "quote.is_healthy",
+    "target.capable": "capable",
+    "expected_cost_usd": "(None if (n := quote.expected_cost_nanousd) is None else n / 1e9)",
+    "worst_case_cost_usd": "(None if (n := quote.worst_case_nanousd) is None else n / 1e9)",
+    "worst_case_request_cost_usd": (
+        "(None if (n := quote.worst_case_nanousd) is None else n * attempts / 1e9)"
+    ),
+    "expected_ttft_s": "quote.expected_ttft_seconds",
+}
+
+
+def _compile_row(used: set[str]) -> MakeQuoteRow:
+    """A row is made for each target of each request: with what the document speaks of, and nothing else."""
+    slots = ", ".join(_QUOTE_SOURCES[path] if path in used else "None" for path in QUOTE_FACTS)
+    source = f"lambda quote, capable, attempts: ({slots},)"
+    return cast("MakeQuoteRow", eval(source, {"__builtins__": {}}))  # noqa: S307  # text of our own
+
+
+def target_row(target: TargetFacts) -> TargetRow:
     """What expressions may ask of a target."""
-    return {
-        "target.name": target.name,
-        "target.provider": target.provider,
-        "target.model": target.model,
-        "target.boundary": target.boundary,
-        "target.region": target.region,
-        "target.capabilities": target.capabilities,
-        "target.context_tokens_max": target.context_tokens_max,
-        "target.output_tokens_max": target.output_tokens_max,
-        "target.retention_days": target.retention_days,
-        "target.trains_on_inputs": target.trains_on_inputs,
-    }
+    return tuple(_TARGET_VALUES[path](target) for path in TARGET_FACTS)
+
+
+_TARGET_VALUES: Mapping[str, Callable[[TargetFacts], Value]] = {
+    "target.name": lambda target: target.name,
+    "target.provider": lambda target: target.provider,
+    "target.model": lambda target: target.model,
+    "target.boundary": lambda target: target.boundary,
+    "target.region": lambda target: target.region,
+    "target.capabilities": lambda target: target.capabilities,
+    "target.context_tokens_max": lambda target: target.context_tokens_max,
+    "target.output_tokens_max": lambda target: target.output_tokens_max,
+    "target.retention_days": lambda target: target.retention_days,
+    "target.trains_on_inputs": lambda target: target.trains_on_inputs,
+}

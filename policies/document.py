@@ -6,6 +6,7 @@ every expression is parsed and type-checked here, so that a document that parses
 
 import difflib
 import hashlib
+import math
 import re
 from collections.abc import Mapping
 from typing import Literal, get_args
@@ -13,7 +14,19 @@ from typing import Literal, get_args
 import msgspec
 import yaml
 
-from policies.cel import DOMAINS, CelError, Scope, Tree, check_types, check_words, parse, scopes_of
+from policies.cel import (
+    DOMAINS,
+    QUOTE_FACTS,
+    SCHEMA,
+    CelError,
+    Scope,
+    Tree,
+    check_types,
+    check_words,
+    labels_in,
+    parse,
+    scopes_of,
+)
 from policies.facts import (
     BOUNDARIES,
     DATA_CLASSES,
@@ -146,13 +159,20 @@ class DocumentData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class PolicyDocument(msgspec.Struct, frozen=True):
     """A document with its expressions parsed. ``trees`` is by place (``constraints[0].when``);
-    ``digest`` is the SHA-256 of its text."""
+    ``digest`` is the SHA-256 of its text; ``label_order`` has each label behind those that it names."""
 
     name: str
     digest: str
     source: str
     data: DocumentData
     trees: Mapping[str, Tree]
+    label_order: tuple[str, ...]
+
+
+UNKNOWN_NUMBERS = tuple(
+    path for path in QUOTE_FACTS if SCHEMA[path][0] == "number" and SCHEMA[path][2]
+)
+"""Numbers of a target that may be unknown, so that an objective may say what they count as."""
 
 
 class _Places:
@@ -218,8 +238,9 @@ def parse_policy(text: str, *, source: str) -> PolicyDocument:
         raise _explain(error, places) from error
     trees = _trees(data, places)
     _check_whole(data, trees, places)
+    order = _order_labels(data, trees, places)
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return PolicyDocument(data.policy, digest, source, data, trees)
+    return PolicyDocument(data.policy, digest, source, data, trees, order)
 
 
 def _explain(error: msgspec.ValidationError, places: _Places) -> PolicyError:
@@ -312,7 +333,7 @@ def _check_whole(data: DocumentData, trees: Mapping[str, Tree], places: _Places)
         if not label.detect and label.when is None:
             raise places.error(f"the label `{name}` needs `detect` or `when`", f"labels.{name}")
         tree = trees.get(f"labels.{name}.when")
-        if tree is not None and scopes_of(tree) & ~Scope.REQUEST:
+        if tree is not None and scopes_of(tree) & ~(Scope.REQUEST | Scope.LABELS):
             raise places.error("a label is about the request alone", f"labels.{name}.when")
     names = [constraint.name for constraint in data.constraints]
     for at, name in enumerate(names):
@@ -326,12 +347,39 @@ def _check_whole(data: DocumentData, trees: Mapping[str, Tree], places: _Places)
             )
 
 
+def _order_labels(
+    data: DocumentData, trees: Mapping[str, Tree], places: _Places
+) -> tuple[str, ...]:
+    """The labels, each behind those that its condition names."""
+    ordered: dict[str, None] = {}
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        if name in path:
+            around = " → ".join((*path[path.index(name) :], name))
+            raise places.error(f"labels may not depend on themselves: {around}", f"labels.{name}")
+        if name not in ordered:
+            for other in labels_in(trees.get(f"labels.{name}.when"), data.labels):
+                visit(other, (*path, name))
+            ordered[name] = None
+
+    for name in data.labels:
+        visit(name, ())
+    return tuple(ordered)
+
+
 def _check_objectives(data: DocumentData, trees: Mapping[str, Tree], places: _Places) -> None:
     for at, objective in enumerate(data.objective):
         if (objective.minimize is None) == (objective.maximize is None):
             raise places.error(
                 "an objective needs either `minimize` or `maximize`", f"objective[{at}]"
             )
+        for name, value in objective.unknown.items():
+            if name not in UNKNOWN_NUMBERS or not math.isfinite(value):
+                known = ", ".join(UNKNOWN_NUMBERS)
+                raise places.error(
+                    f"`unknown` gives finite numbers for {known}; `{name}: {value}` is none",
+                    f"objective[{at}].unknown",
+                )
         tree = trees.get(f"objective[{at}].when")
         if tree is not None and scopes_of(tree) & ~(Scope.REQUEST | Scope.LABELS):
             raise places.error("`when` is about the request alone", f"objective[{at}].when")

@@ -7,10 +7,14 @@ arithmetic, maps) is refused with its place.
 from policies.cel.python import Closure, Unevaluable, compile_tree
 from policies.cel.schema import (
     DOMAINS,
+    QUOTE_FACTS,
+    REQUEST_FACTS,
     SCHEMA,
+    TARGET_FACTS,
     Scope,
     check_types,
     check_words,
+    labels_in,
     scopes_of,
     words_of,
 )
@@ -18,7 +22,10 @@ from policies.cel.tree import CelError, Tree, parse
 
 __all__ = [
     "DOMAINS",
+    "QUOTE_FACTS",
+    "REQUEST_FACTS",
     "SCHEMA",
+    "TARGET_FACTS",
     "CelError",
     "Closure",
     "Scope",
@@ -27,6 +34,7 @@ __all__ = [
     "check_types",
     "check_words",
     "compile_tree",
+    "labels_in",
     "parse",
     "scopes_of",
     "words_of",

@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import assert_never, cast
 
 from policies.cel import tree as t
-from policies.cel.schema import SCHEMA, may_fail
+from policies.cel.schema import QUOTE_FACTS, REQUEST_FACTS, SCHEMA, SLOTS, TARGET_FACTS, may_fail
 
 Value = str | int | float | bool | None | frozenset[str]
 Facts = Mapping[str, Value]
-Closure = Callable[[Facts], bool]
+Row = tuple[Value, ...]
+Closure = Callable[[Row, Row, Row], bool]
 
 
 class Unevaluable(Exception):
@@ -20,23 +21,36 @@ class Unevaluable(Exception):
 
 
 def compile_tree(node: t.Tree) -> Closure:
-    """A function from facts (by path, see ``SCHEMA``) to the value; raises :class:`Unevaluable`.
+    """A function from facts to the value; raises :class:`Unevaluable`. It takes three rows of facts: of the
+    request, a target and its numbers, in the order of ``REQUEST_FACTS``, ``TARGET_FACTS``, ``QUOTE_FACTS``.
 
     ``node`` has passed ``check_types``.
     """
-    source = f"lambda f: {_source(node)}"
-    space = {"__builtins__": {}, "len": len, "_known": _known, "_either": _either, "_both": _both}
+    source = f"lambda r, t, q: {_source(node)}"
+    space = {"__builtins__": {}, "len": len, "_fail": _fail, "_either": _either, "_both": _both}
     return cast("Closure", eval(source, space))  # noqa: S307  # text of our own making, see above
 
 
-def _source(node: t.Tree) -> str:
+def pack(facts: Facts) -> tuple[Row, Row, Row]:
+    """What closures take, from facts by path; who is not there is unknown."""
+    return (
+        tuple(facts.get(path) for path in REQUEST_FACTS),
+        tuple(facts.get(path) for path in TARGET_FACTS),
+        tuple(facts.get(path) for path in QUOTE_FACTS),
+    )
+
+
+def _source(node: t.Tree) -> str:  # noqa: C901  # one case a node: a table, not a tangle
     match node:
         case t.Constant(value):
             return repr(value)
         case t.Items(items):
             return "{" + ", ".join(repr(item.value) for item in items) + "}" if items else "()"
         case t.Name(path, _):
-            return f"_known(f[{path!r}])" if SCHEMA[path][2] else f"f[{path!r}]"
+            place = SLOTS[path]
+            if SCHEMA[path][2]:
+                return f"(v if (v := {place}) is not None else _fail())"
+            return place
         case t.Not(operand):
             return f"(not {_source(operand)})"
         case t.Both(left, right):
@@ -60,7 +74,7 @@ def _source(node: t.Tree) -> str:
 def _logical(left: t.Tree, right: t.Tree, word: str, guarded: str) -> str:
     """The side that cannot fail goes first: then Python's own operators absorb as CEL's do."""
     if may_fail(left) and may_fail(right):
-        return f"{guarded}(f, lambda f: {_source(left)}, lambda f: {_source(right)})"
+        return f"{guarded}(lambda: {_source(left)}, lambda: {_source(right)})"
     if may_fail(left):
         left, right = right, left
     return f"({_source(left)} {word} {_source(right)})"
@@ -74,29 +88,27 @@ def _test(kind: t.TextTest, subject: str, text: str) -> str:
     return f"({text} in {subject})"
 
 
-def _known(value: Value) -> Value:
-    if value is None:
-        raise Unevaluable
-    return value
+def _fail() -> Value:
+    raise Unevaluable
 
 
-def _either(facts: Facts, left: Closure, right: Closure) -> bool:
+def _either(left: Callable[[], bool], right: Callable[[], bool]) -> bool:
     try:
-        if left(facts):
+        if left():
             return True
     except Unevaluable:
-        if right(facts):
+        if right():
             return True
         raise
-    return right(facts)
+    return right()
 
 
-def _both(facts: Facts, left: Closure, right: Closure) -> bool:
+def _both(left: Callable[[], bool], right: Callable[[], bool]) -> bool:
     try:
-        if not left(facts):
+        if not left():
             return False
     except Unevaluable:
-        if not right(facts):
+        if not right():
             return False
         raise
-    return right(facts)
+    return right()

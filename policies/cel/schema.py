@@ -5,7 +5,7 @@ about the request alone, once per request; about both, once for each target.
 """
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Flag, auto
 from typing import Literal, assert_never
 
@@ -59,6 +59,22 @@ SCHEMA: dict[str, tuple[Kind, Scope, bool]] = {
     "expected_ttft_s": ("number", Scope.QUOTE, True),
 }
 """Fact → (type, scope, may be unknown). An unknown fact makes a comparison impossible to evaluate."""
+
+
+def _from(scope: Scope) -> tuple[str, ...]:
+    return tuple(path for path, (_, where, _) in SCHEMA.items() if where & scope)
+
+
+REQUEST_FACTS = _from(Scope.LABELS | Scope.REQUEST)
+"""What a row of a request holds; the labels stand first."""
+TARGET_FACTS = _from(Scope.TARGET)
+QUOTE_FACTS = _from(Scope.QUOTE)
+SLOTS = {
+    path: f"{letter}[{at}]"
+    for letter, paths in (("r", REQUEST_FACTS), ("t", TARGET_FACTS), ("q", QUOTE_FACTS))
+    for at, path in enumerate(paths)
+}
+"""Fact → its place in a closure's rows."""
 
 
 DOMAINS: dict[str, frozenset[str]] = {
@@ -222,3 +238,17 @@ def _nearest(path: str) -> str:
         if known.rpartition(".")[2] == tail or known.startswith(f"{path}."):
             return f": did you mean `{known}`?"
     return f"; there are {', '.join(sorted(SCHEMA))}"
+
+
+def labels_in(node: t.Tree | None, everything: Iterable[str]) -> frozenset[str]:
+    """The labels that ``node`` asks for by name; ``everything`` if it looks at the set in another way."""
+    match node:
+        case None:
+            return frozenset()
+        case t.In(t.Constant(value), t.Name("labels")):
+            return frozenset({str(value)})
+        case t.Name("labels"):
+            return frozenset(everything)
+        case _:
+            inner = (labels_in(child, everything) for child in children_of(node))
+            return frozenset[str]().union(*inner)

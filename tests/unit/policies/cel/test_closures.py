@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.cel import CelError, Unevaluable, check_types, compile_tree, parse
+from policies.cel.python import pack
 
 FACTS: dict[str, Any] = {
     "request.model": "gpt-5.5",
@@ -70,7 +71,7 @@ def oracle(text: str) -> bool:
 def ours(text: str, facts: dict[str, Any]) -> bool:
     tree = parse(text)
     check_types(tree)
-    return bool(compile_tree(tree)(facts))
+    return bool(compile_tree(tree)(*pack(facts)))
 
 
 @given(expressions)

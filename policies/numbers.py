@@ -1,0 +1,66 @@
+"""The numbers of targets as expressions see them: a quote → the facts of ``QUOTE_FACTS``, made when first
+asked for, once a decision."""
+
+from collections.abc import Mapping, Sequence
+
+from policies.compile import CompiledPolicy, QuoteRow
+from policies.facts import EMBED, Facts, Quote
+
+CONTEXT_SLACK = 2
+"""The estimate of 4 bytes a token can be high by this much (code, tables, repeated text): a prompt is
+struck for its length only when it is hopeless; the host decides what lies between."""
+
+
+class Numbers:
+    """Rows of numbers by position of the target; ``quotes`` holds one for each that is asked for."""
+
+    __slots__ = ("_facts", "_policy", "_quotes", "_rows")
+
+    def __init__(self, policy: CompiledPolicy, facts: Facts, quotes: Mapping[str, Quote]) -> None:
+        self._policy = policy
+        self._facts = facts
+        self._quotes = quotes
+        self._rows: dict[int, QuoteRow] | None = None
+
+    def quote(self, at: int) -> Quote:
+        """The quote of the target at ``at``."""
+        return self._quotes[self._policy.targets[at].name]
+
+    def rows(self, asked: Sequence[int]) -> Mapping[int, QuoteRow]:
+        """The numbers of ``asked``, each time the same, in the order of ``QUOTE_FACTS``."""
+        if self._rows is None:
+            self._rows = self._make(asked)
+        return self._rows
+
+    def _make(self, asked: Sequence[int]) -> dict[int, QuoteRow]:
+        policy, quotes, make = self._policy, self._quotes, self._policy.quote_row
+        targets, attempts = policy.targets, policy.attempts_max
+        capable = able(policy, self._facts) & roomy(policy, self._facts)
+        return {
+            at: make(quotes[targets[at].name], capable >> at & 1 == 1, attempts) for at in asked
+        }
+
+
+def able(policy: CompiledPolicy, facts: Facts) -> int:
+    """The targets that can do what the request needs; who gives vectors gives nothing else."""
+    mask = policy.everyone
+    for need in facts.needs:
+        mask &= policy.can.get(need, 0)
+    return mask if EMBED in facts.needs else mask & ~policy.can[EMBED]
+
+
+def roomy(policy: CompiledPolicy, facts: Facts) -> int:
+    """The targets whose context may hold the request."""
+    tokens = tokens_of(facts)
+    if tokens <= policy.context_tokens_least * CONTEXT_SLACK:
+        return policy.everyone
+    return sum(
+        1 << at
+        for at, target in enumerate(policy.targets)
+        if tokens <= target.context_tokens_max * CONTEXT_SLACK
+    )
+
+
+def tokens_of(facts: Facts) -> int:
+    """What has to fit into a context, in tokens, as estimated."""
+    return facts.context_tokens_estimate or facts.input_tokens_estimate
