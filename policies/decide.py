@@ -73,6 +73,32 @@ def decide(
     )
 
 
+def allowed_targets(
+    policy: CompiledPolicy, facts: Facts, quotes: Mapping[str, Quote]
+) -> frozenset[str]:
+    """Everybody that a request may go to: who is kept, and who is only never reached."""
+    decision = decide(policy, facts, None, quotes)
+    dropped = (one.target for one in decision.struck if one.by == "dominated")
+    return frozenset((*(one.target for one in decision.kept), *dropped))
+
+
+def find_filling(
+    policy: CompiledPolicy, facts: Facts, quotes: Mapping[str, Quote]
+) -> frozenset[str] | None:
+    """The labels of a filling of what is unknown in which some constraint strikes the first target; None if
+    none does."""
+    request = request_row(facts)
+    worlds = Worlds(policy.labels, facts.detection, request)
+    numbers = Numbers(policy, facts, quotes)
+    for constraint in policy.constraints:
+        for one in worlds.fill(constraint.labels) or ():
+            when = constraint.when
+            if _violators(policy, when, constraint.require, (0,), numbers, (one,)):
+                labels = one[0]
+                return labels if isinstance(labels, frozenset) else None
+    return None
+
+
 def request_row(facts: Facts) -> Request:
     """What expressions may ask of a request, in the order of ``REQUEST_FACTS``, still without labels."""
     return (

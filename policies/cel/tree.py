@@ -19,11 +19,15 @@ class CelError(ValueError):
         self.column = column
 
 
+Plain = str | int | float | bool | None
+"""What a constant may be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Constant:
     """A constant: text, number, truth value or null."""
 
-    value: str | int | float | bool | None
+    value: Plain
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,103 @@
+"""What was proved, of which text, over which catalogue, by which verifier: small enough to keep with a version.
+
+Promises: a certificate is of exactly one document; it stands for another catalogue only as far as every claim was
+proved for any; another release of what decides or proves makes it void.
+"""
+
+import functools
+import hashlib
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Literal
+
+import msgspec
+
+from policies.facts import TargetFacts
+
+Verdict = Literal["proved", "refuted", "undecided", "timeout"]
+Scope = Literal["any catalogue", "this catalogue"]
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """One claim, and what became of it."""
+
+    claim: str
+    verdict: Verdict
+    scope: Scope
+    reason: str = ""
+
+
+class Certificate(msgspec.Struct, frozen=True):
+    """``policy`` and ``catalogue`` are SHA-256 digests of the document and of the targets, ``verifier`` one of
+    the code that decides and proves, with the version of Z3."""
+
+    policy: str
+    catalogue: str
+    targets: int
+    verifier: str
+    claims: tuple[Claim, ...]
+
+    @property
+    def is_proof(self) -> bool:
+        """Whether every claim was proved."""
+        return all(claim.verdict == "proved" for claim in self.claims)
+
+    @property
+    def scope(self) -> Scope:
+        """What it stands for as a whole."""
+        everywhere = all(claim.scope == "any catalogue" for claim in self.claims)
+        return "any catalogue" if everywhere else "this catalogue"
+
+    def is_valid_for(self, digest: str, targets: Sequence[TargetFacts]) -> bool:
+        """Whether it proves the document of this ``digest`` over ``targets``, in this release."""
+        return (
+            self.is_proof
+            and self.policy == digest
+            and self.verifier == digest_verifier()
+            and (self.scope == "any catalogue" or self.catalogue == digest_targets(targets))
+        )
+
+
+def digest_targets(targets: Sequence[TargetFacts]) -> str:
+    """SHA-256 over all that policies may know of the targets, in any order."""
+    rows = sorted(msgspec.json.encode(target, order="deterministic") for target in targets)
+    return hashlib.sha256(b"\n".join(rows)).hexdigest()
+
+
+SOURCES = (
+    "cel",
+    "proofs",
+    "compile.py",
+    "decide.py",
+    "document.py",
+    "facts.py",
+    "labels.py",
+    "numbers.py",
+)
+"""What the meaning of a document, and of a proof, depends on."""
+
+
+@functools.cache
+def digest_verifier() -> str:
+    """SHA-256 over the code that decides and proves, and the version of Z3. Reads files, once."""
+    digest = hashlib.sha256(version("z3-solver").encode())
+    for name in SOURCES:
+        for text in _texts(files("policies") / name):
+            digest.update(text)
+    return digest.hexdigest()
+
+
+def _texts(entry: Traversable) -> Iterator[bytes]:
+    if entry.is_file():
+        yield entry.read_bytes()
+        return
+    for inner in sorted(entry.iterdir(), key=lambda one: one.name):
+        if inner.name.endswith(".py"):
+            yield inner.read_bytes()
+
+
+def parse_certificate(text: str | bytes) -> Certificate:
+    """A certificate as written; raises ``msgspec.DecodeError``."""
+    return msgspec.json.decode(text, type=Certificate)
