@@ -83,7 +83,8 @@ def load_master_key(settings: Settings) -> bytes:
 def read_policy(name: str) -> tuple[str, str]:
     """Text and source of a shipped policy by name, or of a file. Raises ``StartError``."""
     shipped = files("policies") / "defaults"
-    names = sorted(file.name.removesuffix(".yaml") for file in shipped.iterdir())
+    entries = [file.name for file in shipped.iterdir()]
+    names = sorted(name.removesuffix(".yaml") for name in entries if name.endswith(".yaml"))
     if name in names:
         return (shipped / f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml"
     path = Path(name)

@@ -20,10 +20,10 @@ import typer
 from backends.catalogue import read_providers
 from backends.wire.failure import EXPLANATIONS, RETRYABLE_BY_CLIENT, FailureKind
 from backends.wire.openai_chat.errors import CODE_STATUS, STATUS
-from gateway.attempts import MOVES_ON
 from gateway.cli.main import app
 from gateway.settings import Settings
 from gateway.telemetry.metrics import LABELS, Metrics
+from policies.facts import FAILURE_WORDS
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -179,7 +179,7 @@ def render_errors() -> str:
     for kind in get_args(FailureKind):
         status, type_, code = STATUS[kind]
         is_retried = "yes" if kind in RETRYABLE_BY_CLIENT else "no"
-        moves_on = "yes" if kind in MOVES_ON else "no"
+        moves_on = "yes" if kind in FAILURE_WORDS else "no"
         rows.append(f"| `{kind}` | {status} | `{type_}` | `{code}` | {is_retried} | {moves_on} |")
         meaning, help_ = EXPLANATIONS[kind]
         explained.append(f"| `{kind}` | {meaning} | {help_} |")

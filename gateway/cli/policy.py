@@ -26,10 +26,12 @@ from gateway.policy_store import (
     list_history,
 )
 from gateway.prepare import read_policy
+from gateway.proving import Proving, find_shipped_certificate, prove
 from gateway.settings import Settings
 from policies.check import Report, check
 from policies.document import PolicyDocument, parse_policy
 from policies.explain import explain
+from policies.facts import TargetFacts
 
 policy = typer.Typer(
     help="The policy in force: look at it, try it, change it, explain what it did.",
@@ -46,12 +48,14 @@ def check_command(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a document against the catalogue and run its examples; nothing changes."""
+    """Check a document against the catalogue, run its examples, prove its claims; nothing changes."""
     text, source = read_policy(file)
     catalogue = find_catalogue(read_settings(config, {}))
-    report = _check(catalogue, parse_policy(text, source=source))
-    _show_report(report, catalogue, as_json=as_json)
-    if not report.is_ok:
+    document = parse_policy(text, source=source)
+    report = _check(catalogue, document)
+    proving = prove(document, _target_facts(catalogue), analyses=True)
+    _show_report(report, proving, catalogue, as_json=as_json)
+    if not (report.is_ok and proving.certificate.is_proof):
         raise typer.Exit(1)
 
 
@@ -181,7 +185,11 @@ def _read_request(path: Path) -> bytes:
 
 
 def _check(catalogue: Catalogue, document: PolicyDocument) -> Report:
-    return check(document, tuple(target_facts(target) for target in catalogue.targets))
+    return check(document, _target_facts(catalogue))
+
+
+def _target_facts(catalogue: Catalogue) -> tuple[TargetFacts, ...]:
+    return tuple(target_facts(target) for target in catalogue.targets)
 
 
 def _say_against(catalogue: Catalogue) -> str:
@@ -193,12 +201,15 @@ def _say_against(catalogue: Catalogue) -> str:
 
 
 def _apply(settings: Settings, document: PolicyDocument, text: str, *, as_json: bool) -> None:
-    """Put ``document`` in force, if it works with the targets that are seen from here."""
+    """Put ``document`` in force, if it works with the targets that are seen from here, and is proved for them."""
     catalogue = find_catalogue(settings)
+    targets = _target_facts(catalogue)
     report = _check(catalogue, document)
-    if not report.is_ok:
-        _show_report(report, catalogue, as_json=as_json)
-        raise typer.Exit(1)
+    if not report.is_ok or find_shipped_certificate(document, targets) is None:
+        proving = prove(document, targets)
+        if not (report.is_ok and proving.certificate.is_proof):
+            _show_report(report, proving, catalogue, as_json=as_json)
+            raise typer.Exit(1)
     user, now = getpass.getuser(), Clock().now()
     stored, is_new = run_on_database(
         settings.database_url,
@@ -211,10 +222,11 @@ def _apply(settings: Settings, document: PolicyDocument, text: str, *, as_json: 
         typer.echo(f"{'in force' if is_new else 'already in force'}: {stored.label}")
 
 
-def _show_report(report: Report, catalogue: Catalogue, *, as_json: bool) -> None:
+def _show_report(report: Report, proving: Proving, catalogue: Catalogue, *, as_json: bool) -> None:
     if as_json:
-        said = report.to_json() | {"targets": count_targets(catalogue)}
-        typer.echo(orjson.dumps(said).decode())
+        is_ok = report.is_ok and proving.certificate.is_proof
+        said = report.to_json() | proving.to_json() | {"ok": is_ok}
+        typer.echo(orjson.dumps(said | {"targets": count_targets(catalogue)}).decode())
         return
-    for line in (*report.lines(), _say_against(catalogue)):
+    for line in (*report.lines(), *proving.lines(), _say_against(catalogue)):
         typer.echo(line)

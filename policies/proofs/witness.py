@@ -175,7 +175,7 @@ def describe(facts: Facts) -> list[str]:
     found = facts.detection
     said: Mapping[str, str] = {
         "data class": facts.data_class,
-        "residency": facts.residency,
+        "residency": "" if facts.residency == "other" else facts.residency,
         "found in it": ", ".join(sorted(found.found)),
         "detectors lost": ", ".join(sorted(found.unknown)),
         "not looked into": ", ".join(sorted(found.unscannable)),
@@ -183,7 +183,7 @@ def describe(facts: Facts) -> list[str]:
         "organisation": "" if facts.organisation == "other" else facts.organisation,
         "key": "" if facts.key == "other" else facts.key,
         "model": "" if facts.request_model == "other" else facts.request_model,
-        "task": facts.task or "",
+        "task": "" if facts.task in (None, "other") else facts.task,
         "needs": ", ".join(sorted(facts.needs)),
         "stream": "yes" if facts.is_stream else "",
         "asked for": "a target at home" if facts.prefer == "private" else "",

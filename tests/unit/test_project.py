@@ -186,10 +186,10 @@ def test_only_the_long_tail_names_litellm_and_only_inside_a_function() -> None:
 
 
 def test_the_gateway_starts_without_its_heavy_optional_parts() -> None:
-    """Importing the whole application loads neither LiteLLM nor pydantic nor torch."""
+    """Importing the whole application loads none of LiteLLM, pydantic, torch, Z3."""
     program = (
         "import sys, gateway.app\n"
-        "heavy = {'litellm', 'pydantic', 'torch', 'transformers', 'sglang', 'boto3'}\n"
+        "heavy = {'litellm', 'pydantic', 'torch', 'transformers', 'sglang', 'boto3', 'z3'}\n"
         "print(*sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run(
