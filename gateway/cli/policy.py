@@ -12,6 +12,7 @@ from backends.catalogue import Catalogue
 from backends.wire.prompt import WireFormat
 from gateway.cli.context import count_targets, find_catalogue, read_settings, run_on_database
 from gateway.cli.ending import describe_ending
+from gateway.cli.replay import replay
 from gateway.cli.table import align
 from gateway.clock import Clock
 from gateway.decision_record import parse_decision, render_decision
@@ -37,6 +38,8 @@ policy = typer.Typer(
     help="The policy in force: look at it, try it, change it, explain what it did.",
     no_args_is_help=True,
 )
+
+policy.command("replay")(replay)
 
 Config = Annotated[Path | None, typer.Option(help="Configuration file (YAML).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
