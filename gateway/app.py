@@ -29,7 +29,8 @@ from gateway.identity import Identity
 from gateway.kept import PURGE_ROWS_MAX, KeptResponses, KeptStore
 from gateway.ledger import Journal, JournalDown, Shipper, booked, open_database
 from gateway.pipeline import Pipeline
-from gateway.policy_store import StoredPolicy, find_active, latest_version
+from gateway.policy_follow import PolicyFollower
+from gateway.policy_store import find_active
 from gateway.prepare import load_master_key
 from gateway.reservations import Settler, free_left
 from gateway.routing import RoutingTable, make_routing
@@ -45,7 +46,6 @@ from policies.document import PolicyError
 
 Ping = Callable[[], Awaitable[None]]
 
-POLICY_POLL_SECONDS = 1.0
 ADOPT_SECONDS = 2.0
 PURGE_SECONDS = 600.0
 STANDARD_OUTPUT = 1
@@ -110,12 +110,13 @@ async def open_gateway(settings: Settings, clock: Clock | None = None) -> AsyncG
         log = make_logger(writer, settings.log_level)
         engine = open_database(settings.database_url)
         stack.push_async_callback(engine.dispose)
-        active = await _find_policy(engine)
+        await _find_policy(engine)
         await stack.enter_async_context(alone(settings, engine))
         transport = Transport()
         stack.push_async_callback(transport.close)
         world = await stack.enter_async_context(open_world(settings, transport, log))
-        routing = _make_table(world, active)
+        follower = PolicyFollower(engine, clock, log)
+        routing = await _make_table(world, follower)
         try:
             journal = Journal(
                 settings.home / "journal", segment_bytes=settings.journal_segment_bytes
@@ -153,7 +154,7 @@ async def open_gateway(settings: Settings, clock: Clock | None = None) -> AsyncG
             metrics=Metrics(str(os.getpid()) if settings.workers > 1 else ""),
             log=log,
         )
-        background.keep(lambda: _follow_policy(engine, routing, active.version, log), "policy")
+        background.keep(lambda: follower.follow(routing), "policy")
         background.keep(lambda: world.follow(routing), "targets")
         background.keep(lambda: _adopt_left(journal, shipper, settler, log), "dead workers")
         background.keep(lambda: _forget_expired(services.kept.store, clock), "expired responses")
@@ -191,7 +192,7 @@ async def check_start(settings: Settings) -> None:
         check_url(settings.redis_url)
 
 
-async def _find_policy(engine: AsyncEngine) -> StoredPolicy:
+async def _find_policy(engine: AsyncEngine) -> None:
     try:
         active = await find_active(engine)
     except (SQLAlchemyError, OSError) as error:
@@ -201,12 +202,12 @@ async def _find_policy(engine: AsyncEngine) -> StoredPolicy:
         ) from error
     if active is None:
         raise StartError("no policy is in force: run `moegate init`")
-    return active
 
 
-def _make_table(world: World, active: StoredPolicy) -> RoutingTable:
+async def _make_table(world: World, follower: PolicyFollower) -> RoutingTable:
     try:
-        return RoutingTable(make_routing(world.catalogue, active.parse(), world.adapters))
+        levels = await follower.load()
+        return RoutingTable(make_routing(world.catalogue, levels, world.adapters))
     except PolicyError as error:
         raise StartError(f"the policy in force does not work: {error}") from error
 
@@ -254,30 +255,3 @@ async def _forget_expired(store: KeptStore, clock: Clock) -> None:
         await asyncio.sleep(PURGE_SECONDS)
         while await store.purge(clock.now()) == PURGE_ROWS_MAX:
             pass
-
-
-async def _follow_policy(
-    engine: AsyncEngine, routing: RoutingTable, version: int, log: FilteringBoundLogger
-) -> None:
-    """Take up what was applied meanwhile; while SQL is away, or if it does not work, the last policy goes on.
-
-    Each version is tried once: whether a document works depends on nothing but its text and this release.
-    """
-    while True:
-        await asyncio.sleep(POLICY_POLL_SECONDS)
-        try:
-            if await latest_version(engine) == version:
-                continue
-            active = await find_active(engine)
-        except (SQLAlchemyError, OSError):
-            continue
-        if active is None:
-            continue
-        version = active.version
-        try:
-            # In a thread: a long document takes a tenth of a second, which answers under way would wait.
-            routing.swap_policy(await asyncio.to_thread(active.parse))
-        except PolicyError as error:
-            log.error("policy not taken up", version=version, error=str(error))
-        else:
-            log.info("policy in force", version=version, policy=active.name)

@@ -50,6 +50,8 @@ class Asker(Protocol):
     @property
     def team(self) -> str: ...
     @property
+    def team_id(self) -> str: ...
+    @property
     def key_id(self) -> str: ...
     @property
     def residency(self) -> str: ...
@@ -162,7 +164,7 @@ def decide_prompt(
         routing.targets[index].name: quote(routing.targets[index], sizes, health, at, now)
         for index in candidates
     }
-    decision = decide(routing.policy, facts, candidates, quotes)
+    decision = decide(routing.policy_for(asker), facts, candidates, quotes)
     return Decided(sizes, DecisionRecord(facts, quotes, routing.catalogue.version, decision))
 
 

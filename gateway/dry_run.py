@@ -12,7 +12,7 @@ from backends.wire.prompt import Asked, WireFormat
 from gateway.deciding import decide_prompt
 from gateway.decision_record import DecisionRecord
 from gateway.errors import StartError
-from gateway.routing import make_routing
+from gateway.routing import make_routing, plain
 from policies.classify import Classifier
 from policies.document import PolicyDocument
 from policies.facts import DataClass
@@ -36,6 +36,7 @@ class Anyone:
 
     organisation: str = "default"
     team: str = "default"
+    team_id: str = ""
     key_id: str = "dry-run"
     residency: str = ""
     data_class: DataClass = "internal"
@@ -53,6 +54,6 @@ def dry_run(
         prompt = CODECS[trial.format].parse_request(trial.raw, asked)
     except WireError as error:
         raise StartError(f"the request does not parse as `{trial.format}`: {error}") from error
-    routing = make_routing(catalogue, document, {})
+    routing = make_routing(catalogue, plain(document), {})
     decided = decide_prompt(routing, prompt, Anyone(), Classifier(), Health(), data_class, now)
     return decided.record

@@ -13,7 +13,7 @@ from gateway.clock import Clock
 from gateway.errors import StartError
 from gateway.identity import ensure_admin
 from gateway.ledger import migrate, open_database
-from gateway.policy_store import apply_policy, find_active
+from gateway.policy_store import Change, apply_policy, find_active
 from gateway.settings import Settings
 from policies.document import PolicyError, parse_policy
 
@@ -38,16 +38,17 @@ async def prepare(settings: Settings, clock: Clock | None = None) -> Prepared:
     try:
         token = settings.admin_token.reveal() if settings.admin_token is not None else None
         admin_key = await ensure_admin(engine, token, now=clock.now())
-        active = await find_active(engine)
+        active = await find_active(engine, clock.now())
         if active is None:
             text, source = read_policy(settings.policy)
             try:
                 document = parse_policy(text, source=source)
             except PolicyError as error:
                 raise StartError(f"the policy `{source}` does not work: {error}") from error
-            active, _ = await apply_policy(
-                engine, document, text, applied_by="first start", now=clock.now()
+            applied = await apply_policy(
+                engine, document, text, Change(author="first start"), now=clock.now()
             )
+            active = applied.stored
     finally:
         await engine.dispose()
     return Prepared(admin_key, active.label)

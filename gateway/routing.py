@@ -6,7 +6,7 @@ the world from its first look to its last. A policy that parses fits every catal
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from backends.adapter import ProviderAdapter
 from backends.catalogue import Catalogue, find_hosts
@@ -17,6 +17,7 @@ from gateway.settings import nearest
 from policies.compile import CompiledPolicy, compile_policy
 from policies.document import PolicyDocument
 from policies.facts import TargetFacts
+from policies.inherit import Level, Levels, label_version
 
 Prefer = Literal["policy", "cheap", "best", "private"]
 
@@ -29,9 +30,29 @@ AUTO: Mapping[str, Prefer] = {
 """Model names that leave the choice to the policy, and what they ask of it."""
 
 
+CHOSEN_MAX = 50_000
+"""Keys whose policy is remembered."""
+
+Chains = Mapping[tuple[int, ...], CompiledPolicy]
+"""Policies by the versions that they are made of, from the base down."""
+
+
+class Asker(Protocol):
+    """What chooses the policy of a request."""
+
+    @property
+    def key_id(self) -> str: ...
+    @property
+    def team_id(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """One state of the world. ``facts[i]`` and ``targets[i]`` are the same target."""
+    """One state of the world. ``facts[i]`` and ``targets[i]`` are the same target.
+
+    ``policy`` is the base for everybody; ``chains`` has the policy of each key that has an overlay or a canary, by
+    what ``levels`` says, and is empty where there are none. ``chosen`` remembers each key's.
+    """
 
     catalogue: Catalogue
     targets: tuple[Target, ...]
@@ -40,6 +61,21 @@ class Routing:
     auto: tuple[int, ...]
     policy: CompiledPolicy
     adapters: Mapping[str, ProviderAdapter]
+    levels: Levels
+    chains: Chains
+    chosen: dict[str, CompiledPolicy]
+
+    def policy_for(self, asker: Asker) -> CompiledPolicy:
+        """The policy that decides for who asks."""
+        if not self.chains:
+            return self.policy
+        found = self.chosen.get(asker.key_id)
+        if found is None:
+            found = self.chains[self.levels.chain(asker.key_id, asker.team_id)]
+            if len(self.chosen) >= CHOSEN_MAX:
+                self.chosen.clear()
+            self.chosen[asker.key_id] = found
+        return found
 
     def find_candidates(self, request_model: str) -> tuple[Sequence[int], Prefer]:
         """Positions of the targets that ``request_model`` may mean, and what it prefers.
@@ -76,11 +112,34 @@ class Routing:
         return self.targets[self.positions[name]]
 
 
+def compile_levels(levels: Levels, facts: tuple[TargetFacts, ...]) -> Chains:
+    """Every policy that a key may have, fitted to the targets. Raises ``PolicyError`` if some do not go together."""
+    return {
+        chain: compile_policy(document, facts, version=label_version(document))
+        for chain, document in levels.merged().items()
+    }
+
+
+def plain(document: PolicyDocument) -> Levels:
+    """One document for everybody."""
+    return Levels(Level(0, document), {}, {}, {})
+
+
 def make_routing(
-    catalogue: Catalogue, document: PolicyDocument, adapters: Mapping[str, ProviderAdapter]
+    catalogue: Catalogue,
+    levels: Levels,
+    adapters: Mapping[str, ProviderAdapter],
+    chains: Chains | None = None,
+    facts: tuple[TargetFacts, ...] | None = None,
 ) -> Routing:
-    """A snapshot from its parts."""
-    facts = tuple(target_facts(target) for target in catalogue.targets)
+    """A snapshot from its parts; ``chains`` if they were compiled before, for the facts of this catalogue.
+
+    Raises ``PolicyError`` for levels that do not go together.
+    """
+    if facts is None:
+        facts = tuple(target_facts(target) for target in catalogue.targets)
+    if chains is None:
+        chains = compile_levels(levels, facts)
     positions = {target.name: at for at, target in enumerate(catalogue.targets)}
     return Routing(
         catalogue=catalogue,
@@ -88,8 +147,11 @@ def make_routing(
         facts=facts,
         positions=positions,
         auto=tuple(positions[target.name] for target in catalogue.auto),
-        policy=compile_policy(document, facts),
+        policy=chains[levels.base.arms()[0]],
         adapters=adapters,
+        levels=levels,
+        chains={} if levels.is_plain else chains,
+        chosen={},
     )
 
 
@@ -101,11 +163,15 @@ class RoutingTable:
     def __init__(self, current: Routing) -> None:
         self.current = current
 
-    def swap_policy(self, document: PolicyDocument) -> None:
-        """Route by ``document`` from now on, to the same catalogue."""
+    def swap_policies(self, levels: Levels, chains: Chains) -> None:
+        """Route by ``levels`` from now on, to the same catalogue; compiled for other targets, ``chains`` are
+        compiled again. Raises ``PolicyError`` and changes nothing if they do not go together."""
         now = self.current
-        self.current = make_routing(now.catalogue, document, now.adapters)
+        fits = all(chain.targets is now.facts for chain in chains.values())
+        self.current = make_routing(
+            now.catalogue, levels, now.adapters, chains if fits else None, now.facts
+        )
 
     def swap_catalogue(self, catalogue: Catalogue, adapters: Mapping[str, ProviderAdapter]) -> None:
-        """Route to ``catalogue`` from now on, under the same policy."""
-        self.current = make_routing(catalogue, self.current.policy.document, adapters)
+        """Route to ``catalogue`` from now on, under the same policies."""
+        self.current = make_routing(catalogue, self.current.levels, adapters)

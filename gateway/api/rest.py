@@ -20,6 +20,7 @@ from gateway.api.formats import ANTHROPIC_VERSION, GOOGLE_KEY, find_codec
 from gateway.api.hot import POST_PATHS
 from gateway.api.kept import KeptApi
 from gateway.api.models import Json, list_anthropic, list_gemini, list_openai
+from gateway.api.policies import PolicyApi
 from gateway.arrival import Arrival, failure_headers, read_token
 from gateway.decision_record import parse_decision
 from gateway.errors import Refused, refuse
@@ -59,6 +60,7 @@ def build_rest(runtime: Runtime) -> Starlette:
             Route("/readyz", rest.readyz),
             Route("/metrics", rest.metrics),
             Route("/admin/api/v1/requests/{request_id}", rest.request_record),
+            *PolicyApi(runtime, rest.guarded).routes(),
         ],
         exception_handlers={HTTPException: rest.http_error, Exception: rest.bug},
     )

@@ -16,7 +16,7 @@ from gateway.cli.context import absent_file, count_targets, read_settings, surro
 from gateway.errors import StartError
 from gateway.ledger import open_database, schema_state
 from gateway.policy_store import StoredPolicy, find_active
-from gateway.routing import make_routing
+from gateway.routing import make_routing, plain
 from gateway.settings import Settings
 from gateway.world import World
 from policies.document import PolicyError
@@ -175,7 +175,7 @@ async def _check_policy_fits(settings: Settings, world: World) -> list[Finding]:
         return []
     if active is not None:
         try:
-            make_routing(world.catalogue, active.parse(), world.adapters)
+            make_routing(world.catalogue, plain(active.parse()), world.adapters)
         except PolicyError as error:
             words = f"the one in force does not work: {error}"
             advice = "`moegate policy apply` another"

@@ -6,6 +6,7 @@ from importlib.metadata import version
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.cli import policy_versions
 from gateway.cli.catalogue import catalogue
 from gateway.cli.doctor import doctor
 from gateway.cli.init import init
@@ -48,6 +49,7 @@ app.command()(serve)
 app.command()(init)
 app.command()(doctor)
 app.add_typer(keys, name="keys")
+policy_versions.add_to(policy)
 app.add_typer(policy, name="policy")
 app.command()(usage)
 app.command()(price)

@@ -1,7 +1,5 @@
-"""``moegate policy``: check, apply, history, rollback, explain."""
+"""``moegate policy``: check, explain. What changes policies stands in ``policy_versions``."""
 
-import getpass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -13,21 +11,15 @@ from backends.wire.prompt import WireFormat
 from gateway.cli.context import count_targets, find_catalogue, read_settings, run_on_database
 from gateway.cli.ending import describe_ending
 from gateway.cli.replay import replay
-from gateway.cli.table import align
 from gateway.clock import Clock
 from gateway.decision_record import parse_decision, render_decision
 from gateway.dry_run import CODECS, Trial, dry_run
 from gateway.errors import StartError
 from gateway.facts import target_facts
 from gateway.ledger.lookup import find_request
-from gateway.policy_store import (
-    apply_policy,
-    find_active,
-    find_version,
-    list_history,
-)
+from gateway.policy_store import find_active
 from gateway.prepare import read_policy
-from gateway.proving import Proving, find_shipped_certificate, prove
+from gateway.proving import Proving, prove
 from gateway.settings import Settings
 from policies.check import Report, check
 from policies.document import PolicyDocument, parse_policy
@@ -55,61 +47,11 @@ def check_command(
     text, source = read_policy(file)
     catalogue = find_catalogue(read_settings(config, {}))
     document = parse_policy(text, source=source)
-    report = _check(catalogue, document)
-    proving = prove(document, _target_facts(catalogue), analyses=True)
-    _show_report(report, proving, catalogue, as_json=as_json)
+    report = check_document(catalogue, document)
+    proving = prove(document, find_targets(catalogue), analyses=True)
+    show_report(report, proving, catalogue, as_json=as_json)
     if not (report.is_ok and proving.certificate.is_proof):
         raise typer.Exit(1)
-
-
-@policy.command("apply")
-def apply_command(
-    file: Annotated[str, typer.Argument(help="Policy document, or the name of a shipped one.")],
-    config: Config = None,
-    as_json: AsJson = False,
-) -> None:
-    """Check a document and put it in force; running gateways take it up within a second."""
-    text, source = read_policy(file)
-    _apply(read_settings(config, {}), parse_policy(text, source=source), text, as_json=as_json)
-
-
-@policy.command()
-def history(config: Config = None, as_json: AsJson = False) -> None:
-    """What was in force, newest first."""
-    entries = run_on_database(read_settings(config, {}).database_url, list_history)
-    rows = [
-        (
-            entry.version,
-            entry.name,
-            entry.digest if as_json else entry.digest[:12],
-            datetime.fromtimestamp(entry.applied_at, UTC).isoformat(),
-            entry.applied_by,
-        )
-        for entry in entries
-    ]
-    if as_json:
-        said = [dict(zip(HISTORY_COLUMNS, row, strict=True)) for row in rows]
-        typer.echo(orjson.dumps(said).decode())
-        return
-    cells = [[str(value) for value in row] for row in rows]
-    typer.echo(align([HISTORY_COLUMNS, *cells], numbers=(0,)))
-
-
-HISTORY_COLUMNS = ("version", "name", "digest", "applied_at", "applied_by")
-
-
-@policy.command()
-def rollback(
-    version: Annotated[int, typer.Argument(help="Entry of the history to put in force again.")],
-    config: Config = None,
-    as_json: AsJson = False,
-) -> None:
-    """Put an earlier document in force again, as a new entry of the history."""
-    settings = read_settings(config, {})
-    stored = run_on_database(settings.database_url, lambda engine: find_version(engine, version))
-    if stored is None:
-        raise StartError(f"there is no policy version {version}; see `moegate policy history`")
-    _apply(settings, stored.parse(), stored.text, as_json=as_json)
 
 
 @policy.command("explain")
@@ -187,11 +129,13 @@ def _read_request(path: Path) -> bytes:
         raise StartError(f"cannot read `{path}`: {error.strerror}") from error
 
 
-def _check(catalogue: Catalogue, document: PolicyDocument) -> Report:
-    return check(document, _target_facts(catalogue))
+def check_document(catalogue: Catalogue, document: PolicyDocument) -> Report:
+    """What a check of ``document`` finds with the targets of ``catalogue``."""
+    return check(document, find_targets(catalogue))
 
 
-def _target_facts(catalogue: Catalogue) -> tuple[TargetFacts, ...]:
+def find_targets(catalogue: Catalogue) -> tuple[TargetFacts, ...]:
+    """The targets of ``catalogue`` as policies see them."""
     return tuple(target_facts(target) for target in catalogue.targets)
 
 
@@ -203,29 +147,8 @@ def _say_against(catalogue: Catalogue) -> str:
     return f"against {total} {'target' if total == 1 else 'targets'}{shown and ': '}{shown}"
 
 
-def _apply(settings: Settings, document: PolicyDocument, text: str, *, as_json: bool) -> None:
-    """Put ``document`` in force, if it works with the targets that are seen from here, and is proved for them."""
-    catalogue = find_catalogue(settings)
-    targets = _target_facts(catalogue)
-    report = _check(catalogue, document)
-    if not report.is_ok or find_shipped_certificate(document, targets) is None:
-        proving = prove(document, targets)
-        if not (report.is_ok and proving.certificate.is_proof):
-            _show_report(report, proving, catalogue, as_json=as_json)
-            raise typer.Exit(1)
-    user, now = getpass.getuser(), Clock().now()
-    stored, is_new = run_on_database(
-        settings.database_url,
-        lambda engine: apply_policy(engine, document, text, applied_by=user, now=now),
-    )
-    if as_json:
-        said = {"version": stored.version, "name": stored.name, "digest": stored.digest}
-        typer.echo(orjson.dumps(said | {"is_new": is_new}).decode())
-    else:
-        typer.echo(f"{'in force' if is_new else 'already in force'}: {stored.label}")
-
-
-def _show_report(report: Report, proving: Proving, catalogue: Catalogue, *, as_json: bool) -> None:
+def show_report(report: Report, proving: Proving, catalogue: Catalogue, *, as_json: bool) -> None:
+    """Print what a check found and what is proved."""
     if as_json:
         is_ok = report.is_ok and proving.certificate.is_proof
         said = report.to_json() | proving.to_json() | {"ok": is_ok}

@@ -124,9 +124,44 @@ policies = Table(
     Column("name", String(200), nullable=False),
     Column("digest", String(64), nullable=False),
     Column("text", Text, nullable=False),
-    Column("applied_by", String(200), nullable=False),
-    Column("applied_at", Float, nullable=False),
+    Column("author", String(200), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("scope", String(200), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("diff", Text, nullable=False),
+    Column("certificate", Text),
+    Index("policies_by_digest", "scope", "digest"),
 )
+"""Versions of policies: rows are added, never changed. ``diff`` is against the version before in the scope."""
+
+policy_activations = Table(
+    "policy_activations",
+    metadata,
+    Column("activation_id", Integer, primary_key=True, autoincrement=False),
+    Column("scope", String(200), nullable=False),
+    Column("version", ForeignKey("policies.version"), nullable=False),
+    Column("activated_by", String(200), nullable=False),
+    Column("activated_at", Float, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("starts_at", Float, nullable=False),
+    Column("canary_share", Float),
+    Column("override", Text),
+)
+"""Which version was put in force, where, by whom and from when: rows are added, never changed."""
+
+processes = Table(
+    "processes",
+    metadata,
+    Column("process_id", String(64), primary_key=True),
+    Column("host", String(200), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("seen_at", Float, nullable=False),
+    Column("policy", String(200), nullable=False),
+    Column("versions", Text, nullable=False),
+    Column("catalogue", String(200), nullable=False),
+)
+"""What each running process runs; ``versions`` is JSON, by scope."""
 
 kept_responses = Table(
     "kept_responses",

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway import app, policy_store
+from gateway import policy_follow
 from gateway.ledger import open_database
-from gateway.policy_store import apply_policy
+from gateway.policy_store import Change, apply_policy, latest_activation
 from policies.document import PolicyDocument, parse_policy
 from tests.gateway_process import RunningGateway, Scene, wait_for
 
@@ -21,7 +21,7 @@ def apply(gateway: RunningGateway, name: str, *, more: str = "") -> None:
         engine = open_database(gateway.settings.database_url)
         text = f"policy: {name}\n"
         document = parse_policy(text, source="test")
-        await apply_policy(engine, document, text + more, applied_by="a test", now=time.time())
+        await apply_policy(engine, document, text + more, Change(author="a test"), now=time.time())
         await engine.dispose()
 
     asyncio.run(write())
@@ -47,9 +47,9 @@ def test_a_policy_that_does_not_work_is_tried_once(
 
         return counted
 
-    monkeypatch.setattr(app, "POLICY_POLL_SECONDS", 0.01)
-    monkeypatch.setattr(app, "latest_version", count(app.latest_version))
-    monkeypatch.setattr(policy_store, "parse_policy", note)
+    monkeypatch.setattr(policy_follow, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(policy_follow, "latest_activation", count(latest_activation))
+    monkeypatch.setattr("gateway.policy_store.versions.parse_policy", note)
     routing = scene.gateway.runtime.services.routing
     before = routing.current.policy.label
     apply(scene.gateway, "later", more="from_the_future: 1\n")

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.decision_record import parse_decision, render_decision
 from gateway.ledger import open_database
-from gateway.policy_store import apply_policy
+from gateway.policy_store import Change, apply_policy
 from gateway.prepare import read_policy
 from policies.compile import compile_policy
 from policies.decide import decide
@@ -106,7 +106,7 @@ def apply_stricter(gateway: RunningGateway) -> None:
         engine = open_database(gateway.settings.database_url)
         written, source = read_policy("private-by-default")
         document = parse_policy(written, source=source)
-        await apply_policy(engine, document, written, applied_by="a test", now=time.time())
+        await apply_policy(engine, document, written, Change(author="a test"), now=time.time())
         await engine.dispose()
 
     asyncio.run(apply())

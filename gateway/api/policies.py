@@ -1,0 +1,225 @@
+"""Policies over HTTP, for administrators of the organisation that the first admin key belongs to.
+
+Promises: what is refused changes nothing; a writer who names the digest that it saw never overwrites another's
+change. Documents are YAML text, of a policy's greatest length at most.
+"""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import TypeVar
+
+import msgspec
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.api.asgi import AsgiBody
+from gateway.errors import Refused, StartError, refuse
+from gateway.identity import Principal
+from gateway.identity.keys import ADMIN, DEFAULT_ORGANISATION
+from gateway.policy_store import (
+    Applied,
+    Change,
+    Stale,
+    StoredPolicy,
+    Unfit,
+    activate_version,
+    apply_policy,
+    find_status,
+    find_version,
+    list_history,
+    parse_scope,
+)
+from gateway.runtime import Runtime
+from policies.check import check
+from policies.document import TEXT_BYTES_MAX, PolicyDocument, PolicyError, parse_policy
+
+Asked = TypeVar("Asked", bound="Activating")
+Served = Callable[[Request, Principal], Awaitable[Response]]
+Guard = Callable[[Request, Served], Awaitable[Response]]
+
+JSON = "application/json"
+BODY_BYTES_MAX = 2 * TEXT_BYTES_MAX + 65_536
+"""A document with each of its characters escaped, and what is said about it."""
+BODY_SECONDS = 30.0
+CREATED, STALE = 201, 412
+VERSION_DIGITS_MAX = 9
+
+
+class Activating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of an activation. ``at``: seconds since the epoch; ``canary``: a share of the keys."""
+
+    reason: str = ""
+    at: float | None = None
+    canary: float | None = None
+
+
+class Writing(Activating, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The body of a change: the document as text, and the scope that it is for."""
+
+    document: str
+    scope: str = ""
+
+
+class PolicyApi:
+    """The endpoints, over one gateway. ``guard`` finds the key's principal and answers errors."""
+
+    def __init__(self, runtime: Runtime, guard: Guard) -> None:
+        self._engine = runtime.engine
+        self._services = runtime.services
+        self._guard = guard
+
+    def routes(self) -> list[Route]:
+        """What is served, by path."""
+        root = "/admin/api/v1/policies"
+        return [
+            Route(root, self._served(self._list), methods=["GET"]),
+            Route(root, self._served(self._apply), methods=["POST"]),
+            Route(f"{root}/status", self._served(self._status), methods=["GET"]),
+            Route(f"{root}/{{version}}", self._served(self._show), methods=["GET"]),
+            Route(f"{root}/{{version}}/activate", self._served(self._activate), methods=["POST"]),
+        ]
+
+    def _served(self, serve: Served) -> Callable[[Request], Awaitable[Response]]:
+        async def allowed(request: Request, principal: Principal) -> Response:
+            if ADMIN not in principal.roles or principal.organisation != DEFAULT_ORGANISATION:
+                raise refuse(
+                    "policy_refused",
+                    f"policies are for keys with the role `{ADMIN}` in the organisation "
+                    f"`{DEFAULT_ORGANISATION}`",
+                    code="not_admin",
+                )
+            return await serve(request, principal)
+
+        async def endpoint(request: Request) -> Response:
+            return await self._guard(request, allowed)
+
+        return endpoint
+
+    async def _list(self, request: Request, principal: Principal) -> Response:
+        del principal
+        scope = request.query_params.get("scope")
+        if scope is not None:
+            scope = await self._scope("" if scope == "base" else scope)
+        shown = [_brief(one) for one in await list_history(self._engine, scope=scope)]
+        return _json({"data": shown})
+
+    async def _show(self, request: Request, principal: Principal) -> Response:
+        del principal
+        version = _version(request)
+        stored = await find_version(self._engine, version)
+        if stored is None:
+            raise _missing(version)
+        return _json(asdict(stored), etag=stored.digest)
+
+    async def _status(self, request: Request, principal: Principal) -> Response:
+        del request, principal
+        found = await find_status(self._engine, self._services.clock.now())
+        return _json(found.to_json())
+
+    async def _apply(self, request: Request, principal: Principal) -> Response:
+        asked = await _read(request, Writing)
+        document = await self._checked(asked.document)
+        change = _change(request, principal, asked, await self._scope(asked.scope))
+        now = self._services.clock.now()
+        return await _answer(apply_policy(self._engine, document, asked.document, change, now=now))
+
+    async def _activate(self, request: Request, principal: Principal) -> Response:
+        asked, version = await _read(request, Activating), _version(request)
+        stored = await find_version(self._engine, version)
+        if stored is None:
+            raise _missing(version)
+        await self._checked(stored.text)
+        change, now = _change(request, principal, asked, ""), self._services.clock.now()
+        return await _answer(activate_version(self._engine, version, change, now=now))
+
+    async def _scope(self, written: str) -> str:
+        try:
+            return await parse_scope(self._engine, written)
+        except StartError as error:
+            raise _invalid(str(error), "scope") from error
+
+    async def _checked(self, text: str) -> PolicyDocument:
+        """The document, if it works with the targets that there are; in a thread, for answers are under way."""
+        facts = self._services.routing.current.facts
+        try:
+            document = await asyncio.to_thread(parse_policy, text, source="document")
+            report = await asyncio.to_thread(check, document, facts)
+        except PolicyError as error:
+            raise _invalid(str(error), "document") from error
+        if not report.is_ok:
+            raise _invalid("; ".join(report.lines()), "document")
+        return document
+
+
+def _change(request: Request, principal: Principal, asked: Activating, scope: str) -> Change:
+    for name, number in (("at", asked.at), ("canary", asked.canary)):
+        if number is not None and not math.isfinite(number):
+            raise _invalid(f"`{name}` needs a finite number", name)
+    digest = request.headers.get("if-match")
+    return Change(
+        author=f"{principal.key_name} ({principal.key_id})"[:200],
+        scope=scope,
+        reason=asked.reason,
+        starts_at=asked.at,
+        canary_share=asked.canary,
+        if_match=None if digest is None else digest.strip().removeprefix("W/").strip('"'),
+    )
+
+
+async def _answer(work: Awaitable[Applied]) -> Response:
+    try:
+        applied = await work
+    except Stale as error:
+        body = {"message": str(error), "type": "invalid_request_error", "code": "stale"}
+        headers = {"x-moegate-error": "invalid_request", "x-should-retry": "false"}
+        return Response(orjson.dumps({"error": body}), STALE, headers, JSON)
+    except Unfit as error:
+        raise _invalid(str(error), None) from error
+    except PolicyError as error:
+        raise _invalid(str(error), "document") from error
+    activation = applied.activation
+    body = _brief(applied.stored) | {
+        "is_new": applied.is_new,
+        "activation": activation and asdict(activation),
+    }
+    return _json(body, CREATED if applied.is_new else 200, etag=applied.stored.digest)
+
+
+async def _read(request: Request, kind: type[Asked]) -> Asked:
+    raw = await AsgiBody(request.scope, request.receive).read(BODY_BYTES_MAX, BODY_SECONDS)
+    try:
+        return msgspec.json.decode(raw or b"{}", type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _invalid(
+            f"the body does not fit: {str(error)[:1].lower()}{str(error)[1:300]}", None
+        ) from error
+
+
+def _version(request: Request) -> int:
+    written = str(request.path_params["version"])
+    if not (written.isascii() and written.isdigit() and len(written) <= VERSION_DIGITS_MAX):
+        raise _missing(written[:80])
+    return int(written)
+
+
+def _brief(stored: StoredPolicy) -> dict[str, object]:
+    shown: dict[str, object] = asdict(stored)
+    del shown["text"]
+    return shown
+
+
+def _json(body: object, status: int = 200, etag: str | None = None) -> Response:
+    headers = {} if etag is None else {"etag": f'"{etag}"'}
+    return Response(orjson.dumps(body), status, headers, JSON)
+
+
+def _missing(version: object) -> Refused:
+    return refuse("invalid_request", f"there is no policy version `{version}`", code="not_found")
+
+
+def _invalid(message: str, param: str | None) -> Refused:
+    return refuse("invalid_request", message, code="invalid_value", param=param)
