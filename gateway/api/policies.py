@@ -74,13 +74,15 @@ class PolicyApi:
 
     def routes(self) -> list[Route]:
         """What is served, by path."""
-        root = "/admin/api/v1/policies"
+        everything, show = self._served(self._list), self._served(self._show)
+        write, again = self._served(self._apply), self._served(self._activate)
+        status = self._served(self._status)
         return [
-            Route(root, self._served(self._list), methods=["GET"]),
-            Route(root, self._served(self._apply), methods=["POST"]),
-            Route(f"{root}/status", self._served(self._status), methods=["GET"]),
-            Route(f"{root}/{{version}}", self._served(self._show), methods=["GET"]),
-            Route(f"{root}/{{version}}/activate", self._served(self._activate), methods=["POST"]),
+            Route("/admin/api/v1/policies", everything, methods=["GET"]),
+            Route("/admin/api/v1/policies", write, methods=["POST"]),
+            Route("/admin/api/v1/policies/status", status, methods=["GET"]),
+            Route("/admin/api/v1/policies/{version}", show, methods=["GET"]),
+            Route("/admin/api/v1/policies/{version}/activate", again, methods=["POST"]),
         ]
 
     def _served(self, serve: Served) -> Callable[[Request], Awaitable[Response]]:
