@@ -33,6 +33,7 @@ from gateway.policy_store import (
     list_history,
     parse_scope,
 )
+from gateway.proving import find_shipped_certificate, prove
 from gateway.runtime import Runtime
 from policies.check import check
 from policies.document import TEXT_BYTES_MAX, PolicyDocument, PolicyError, parse_policy
@@ -71,6 +72,7 @@ class PolicyApi:
         self._engine = runtime.engine
         self._services = runtime.services
         self._guard = guard
+        self._proving = asyncio.Lock()
 
     def routes(self) -> list[Route]:
         """What is served, by path."""
@@ -124,8 +126,8 @@ class PolicyApi:
 
     async def _apply(self, request: Request, principal: Principal) -> Response:
         asked = await _read(request, Writing)
-        document = await self._checked(asked.document)
-        change = _change(request, principal, asked, await self._scope(asked.scope))
+        document, certificate = await self._checked(asked.document)
+        change = _change(request, principal, asked, await self._scope(asked.scope), certificate)
         now = self._services.clock.now()
         return await _answer(apply_policy(self._engine, document, asked.document, change, now=now))
 
@@ -135,7 +137,7 @@ class PolicyApi:
         if stored is None:
             raise _missing(version)
         await self._checked(stored.text)
-        change, now = _change(request, principal, asked, ""), self._services.clock.now()
+        change, now = _change(request, principal, asked, stored.scope), self._services.clock.now()
         return await _answer(activate_version(self._engine, version, change, now=now))
 
     async def _scope(self, written: str) -> str:
@@ -144,8 +146,9 @@ class PolicyApi:
         except StartError as error:
             raise _invalid(str(error), "scope") from error
 
-    async def _checked(self, text: str) -> PolicyDocument:
-        """The document, if it works with the targets that there are; in a thread, for answers are under way."""
+    async def _checked(self, text: str) -> tuple[PolicyDocument, str]:
+        """The document and the certificate of its proof, if it works with the targets that there are. In threads,
+        for answers are under way, and one at a time: Z3 takes no more."""
         facts = self._services.routing.current.facts
         try:
             document = await asyncio.to_thread(parse_policy, text, source="document")
@@ -154,10 +157,23 @@ class PolicyApi:
             raise _invalid(str(error), "document") from error
         if not report.is_ok:
             raise _invalid("; ".join(report.lines()), "document")
-        return document
+        certificate = find_shipped_certificate(document, facts)
+        if certificate is None:
+            async with self._proving:
+                proving = await asyncio.to_thread(prove, document, facts)
+            certificate = proving.certificate
+            if not certificate.is_proof:
+                raise _invalid("; ".join(line.strip() for line in proving.lines()), "document")
+        return document, msgspec.json.encode(certificate).decode()
 
 
-def _change(request: Request, principal: Principal, asked: Activating, scope: str) -> Change:
+def _change(
+    request: Request,
+    principal: Principal,
+    asked: Activating,
+    scope: str,
+    certificate: str | None = None,
+) -> Change:
     for name, number in (("at", asked.at), ("canary", asked.canary)):
         if number is not None and not math.isfinite(number):
             raise _invalid(f"`{name}` needs a finite number", name)
@@ -169,6 +185,7 @@ def _change(request: Request, principal: Principal, asked: Activating, scope: st
         starts_at=asked.at,
         canary_share=asked.canary,
         if_match=None if digest is None else digest.strip().removeprefix("W/").strip('"'),
+        certificate=certificate,
     )
 
 

@@ -24,6 +24,14 @@ from gateway.ledger.tables import metadata
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+def alembic_config(url: str) -> Config:
+    """What Alembic's own commands need, to go to a revision that is not the newest."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.attributes["url"] = url
+    return config
+
+
 def test_code_knows_the_newest_revision() -> None:
     """The cheap check at start compares with the head that Alembic finds."""
     config = Config()
