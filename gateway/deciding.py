@@ -33,8 +33,10 @@ from gateway.services import Services
 from policies.classify import Classifier
 from policies.decide import decide
 from policies.facts import EMBED, DataClass, Decision, Detection, Facts, Segment
+from policies.remedies import Remedy, what_would_pass
 
 RETRY_SECONDS = 5.0
+REMEDIES_SHOWN = 2
 SHOWN_MAX = 5
 """Targets, or reasons, that an error tells of."""
 NEED_PARAMS = {EMBED: "model", "choices": "n", "json_schema": "response_format", "tools": "tools"}
@@ -239,12 +241,20 @@ def nobody_left(case: Case) -> Failure:
     causes = "; ".join(list(reasons)[:SHOWN_MAX]) or "the catalogue holds no target for it"
     if decision.labels:
         causes += f" (labels: {', '.join(sorted(decision.labels))})"
+    remedies = find_remedies(case.routing, case.principal, case.record)[:REMEDIES_SHOWN]
+    ways = f"; it would pass {', or '.join(map(str, remedies))}" if remedies else ""
     return Failure(
         "no_target",
-        f"no target may take this request: {causes}",
+        f"no target may take this request under the policy `{decision.policy}`: {causes}{ways}",
         code="no_target",
         param=_find_param(case),
     )
+
+
+def find_remedies(routing: Routing, asker: Asker, record: DecisionRecord) -> tuple[Remedy, ...]:
+    """What would let a request pass that was refused, among the targets it asked for."""
+    candidates = [routing.positions[name] for name in record.quotes]
+    return what_would_pass(routing.policy_for(asker), record.facts, candidates, record.quotes)
 
 
 def _find_param(case: Case) -> str | None:

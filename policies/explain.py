@@ -1,12 +1,15 @@
 """A decision in words: for the command line, the pages and the log of who asked."""
 
 from policies.facts import Decision, Facts
+from policies.remedies import Remedy
 
 
-def explain(decision: Decision, facts: Facts, passed_over: int = 0) -> str:
+def explain(
+    decision: Decision, facts: Facts, passed_over: int = 0, remedies: tuple[Remedy, ...] = ()
+) -> str:
     """Several lines: what the request was found to be, who stays in which order, who is out and why.
 
-    ``passed_over`` of those who stay did not fit the budget.
+    ``passed_over`` of those who stay did not fit the budget; ``remedies`` would let a refused one pass.
     """
     lines = [f"policy     {decision.policy}", f"asked for  {facts.request_model}"]
     lines.append(f"class      {facts.data_class}")
@@ -39,6 +42,8 @@ def explain(decision: Decision, facts: Facts, passed_over: int = 0) -> str:
     if by_reason:
         lines += ["", "struck out"]
         lines += [f"  {', '.join(names)}: {rule}" for rule, names in by_reason.items()]
+    if remedies:
+        lines += ["", "would pass", *(f"  {remedy}" for remedy in remedies)]
     return "\n".join(lines)
 
 
