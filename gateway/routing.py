@@ -30,6 +30,9 @@ AUTO: Mapping[str, Prefer] = {
 """Model names that leave the choice to the policy, and what they ask of it."""
 
 
+UNPROVEN = "-unproven"
+"""What stands behind the label of a policy that is in force without a proof, in each answer and record."""
+
 CHOSEN_MAX = 50_000
 """Keys whose policy is remembered."""
 
@@ -115,7 +118,11 @@ class Routing:
 def compile_levels(levels: Levels, facts: tuple[TargetFacts, ...]) -> Chains:
     """Every policy that a key may have, fitted to the targets. Raises ``PolicyError`` if some do not go together."""
     return {
-        chain: compile_policy(document, facts, version=label_version(document))
+        chain: compile_policy(
+            document,
+            facts,
+            version=label_version(document) + (UNPROVEN if levels.unproven & set(chain) else ""),
+        )
         for chain, document in levels.merged().items()
     }
 

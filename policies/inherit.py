@@ -74,12 +74,14 @@ class Level:
 @dataclass(frozen=True, slots=True)
 class Levels:
     """Everything that is in force. ``teams`` by team id, ``keys`` by key id; ``team_of`` has the team of each of
-    ``keys``. Chains of versions, from the base down, are what a key is decided by."""
+    ``keys``. Chains of versions, from the base down, are what a key is decided by; ``unproven`` are those versions
+    that somebody put in force without a proof."""
 
     base: Level
     teams: Mapping[str, Level]
     keys: Mapping[str, Level]
     team_of: Mapping[str, str]
+    unproven: frozenset[int] = frozenset()
 
     @property
     def is_plain(self) -> bool:

@@ -56,6 +56,12 @@ Share = Annotated[
 IfMatch = Annotated[
     str | None, typer.Option(help="Only if the document with this digest is in force.")
 ]
+Unproven = Annotated[
+    str | None,
+    typer.Option(
+        help="Why it may be in force though its claims are not proved; every answer then says so."
+    ),
+]
 Version = Annotated[int, typer.Argument(help="Version, as in `moegate policy history`.")]
 
 
@@ -66,6 +72,7 @@ def apply_command(
     at: At = None,
     canary: Share = None,
     if_match: IfMatch = None,
+    unproven: Unproven = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -76,7 +83,9 @@ def apply_command(
     """
     text, source = read_policy(file)
     settings, document = read_settings(config, {}), parse_policy(text, source=source)
-    certificate = _prove(settings, document, as_json=as_json)
+    if unproven is not None and not unproven.strip():
+        raise StartError("`--unproven` needs a reason")
+    certificate = _prove(settings, document, needs_proof=unproven is None, as_json=as_json)
     now = Clock().now()
 
     async def work(engine: AsyncEngine) -> Applied:
@@ -88,6 +97,7 @@ def apply_command(
             canary_share=canary,
             if_match=if_match,
             certificate=certificate,
+            override=None if certificate is not None else unproven,
         )
         return await apply_policy(engine, document, text, change, now=now)
 
@@ -104,7 +114,7 @@ def rollback(
     """Put an earlier version in force again, in its own scope; the history tells it."""
     settings, now = read_settings(config, {}), Clock().now()
     stored = run_on_database(settings.database_url, lambda engine: _get_version(engine, version))
-    _prove(settings, stored.parse(), as_json=as_json)
+    _prove(settings, stored.parse(), needs_proof=True, as_json=as_json)
     change = Change(author=getpass.getuser(), reason=reason, starts_at=_seconds(at))
     _show_applied(
         _change(settings, lambda engine: activate_version(engine, version, change, now=now)),
@@ -205,8 +215,11 @@ def add_to(policy: typer.Typer) -> None:
         policy.command()(command)
 
 
-def _prove(settings: Settings, document: PolicyDocument, *, as_json: bool) -> str:
-    """The certificate of ``document`` with the targets that are seen from here; ends here without one."""
+def _prove(
+    settings: Settings, document: PolicyDocument, *, needs_proof: bool, as_json: bool
+) -> str | None:
+    """The certificate of ``document`` with the targets that are seen from here; ends here if there is none and it
+    ``needs_proof``."""
     catalogue = find_catalogue(settings)
     targets = find_targets(catalogue)
     report = check_document(catalogue, document)
@@ -214,9 +227,11 @@ def _prove(settings: Settings, document: PolicyDocument, *, as_json: bool) -> st
     if report.is_ok and shipped is not None:
         return msgspec.json.encode(shipped).decode()
     proving = prove(document, targets)
-    if not (report.is_ok and proving.certificate.is_proof):
+    if not report.is_ok or (needs_proof and not proving.certificate.is_proof):
         show_report(report, proving, catalogue, as_json=as_json)
         raise typer.Exit(1)
+    if not proving.certificate.is_proof:
+        return None
     return msgspec.json.encode(proving.certificate).decode()
 
 

@@ -42,7 +42,8 @@ class Change:
     """Who changes what, where and from when. ``scope`` has ids, as ``parse_scope`` gives them.
 
     ``starts_at`` None: now. ``if_match``: the digest that has to be in force in the scope (empty: none).
-    ``certificate``: the proof of a new version, as JSON. ``override``: why it needs none.
+    ``certificate``: the proof of a new version, as JSON. ``override``: why it may do without, which every answer
+    then tells.
     """
 
     author: str
@@ -146,7 +147,12 @@ async def _write(
         shown = f"`{digest}`" if digest else "none"
         raise Stale(f"the digest in force is {shown}, not `{change.if_match[:80]}`; look again")
     is_plain = change.starts_at is None and change.canary_share is None
-    is_settled = standing is not None and standing.canary is None
+    is_settled = (
+        standing is not None
+        and standing.canary is None
+        and stable is not None
+        and (stable.override is None) == (change.override is None)
+    )
     if is_plain and is_settled and running is not None and digest == document.digest:
         return Applied(running, is_new=False, activation=None)
     found = await _find_same(connection, change.scope, document.digest)

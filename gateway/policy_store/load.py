@@ -50,7 +50,13 @@ async def load_levels(
     teams = {
         scope.removeprefix(TEAM): one for scope, one in levels.items() if scope.startswith(TEAM)
     }
-    return Levels(base, teams, keys, await find_teams(engine, list(keys)))
+    unproven = frozenset(
+        one.version
+        for level in standing.values()
+        for one in (level.stable, level.canary)
+        if one is not None and one.override is not None
+    )
+    return Levels(base, teams, keys, await find_teams(engine, list(keys)), unproven)
 
 
 def _level(standing: Standing, known: Parsed) -> Level:

@@ -1,5 +1,6 @@
 """A running gateway and versions of policies: applied, scheduled, tried by some, overlaid, and over HTTP."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -7,6 +8,9 @@ import httpx
 import pytest
 
 from gateway.identity import NewKey
+from gateway.ledger import open_database
+from gateway.policy_store import Change, apply_policy
+from policies.document import parse_policy
 from tests.gateway_process import RunningGateway, Scene, wait_for
 
 ROOT = "/admin/api/v1/policies"
@@ -93,6 +97,27 @@ def test_an_overlay_tightens_for_its_team_alone(scene: Scene) -> None:
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "no_target")
     assert "home/at home" in refused.json()["error"]["message"]
     assert gateway.say(model="openai/gpt-5.5").status_code == 200
+
+
+def test_what_is_unproven_says_so(scene: Scene) -> None:
+    """Each answer under it, and the record, have it in the policy's name."""
+    gateway = scene.gateway
+
+    async def apply() -> None:
+        engine = open_database(gateway.settings.database_url)
+        written = "policy: hasty\n"
+        document = parse_policy(written, source="test")
+        change = Change(author="owner", override="fire")
+        await apply_policy(engine, document, written, change, now=time.time())
+        await engine.dispose()
+
+    asyncio.run(apply())
+    wait_for_policy(gateway, "hasty")
+    answer = gateway.say()
+    label = answer.headers["x-moegate-policy"]
+    assert label.endswith("-unproven")
+    rows = {row["request_id"]: row for row in gateway.rows("requests")}
+    assert rows[answer.headers["x-moegate-request-id"]]["policy"] == label
 
 
 def test_each_process_says_what_it_runs(scene: Scene) -> None:

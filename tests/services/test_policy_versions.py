@@ -79,6 +79,17 @@ async def test_going_back_is_an_activation_and_no_version(engine: AsyncEngine) -
         await activate_version(engine, 9, Change(author="bob"), now=NOW)
 
 
+async def test_a_proof_takes_the_override_away(engine: AsyncEngine) -> None:
+    """The same document put in force without a proof, then with one: an activation, and no version."""
+    await put(engine, "one", override="fire")
+    levels = await load_levels(engine, await find_standing(engine, NOW))
+    assert levels.unproven == {1}
+    again = await put(engine, "one", NOW + 1)
+    assert (again.is_new, again.activation is None) == (False, False)
+    levels = await load_levels(engine, await find_standing(engine, NOW + 1))
+    assert levels.unproven == set()
+
+
 async def test_a_schedule_starts_at_its_time_and_may_be_called_off(engine: AsyncEngine) -> None:
     """Also after something else was applied meanwhile; the later written of one moment counts."""
     await put(engine, "one")

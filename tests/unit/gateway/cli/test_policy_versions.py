@@ -54,6 +54,21 @@ def test_a_version_carries_its_proof(written: str) -> None:
     assert {claim["verdict"] for claim in certificate["claims"]} == {"proved"}
 
 
+def test_without_a_proof_only_with_a_reason(written: str) -> None:
+    """A claim that does not hold is refused; put in force all the same, the history tells why."""
+    Path(written).write_text(f"{Path(written).read_text()}invariants: [{{never: '1 == 1'}}]\n")
+    assert "refuted" in run("apply", written, code=1)
+    assert "needs a reason" in refuse("apply", written, "--unproven", " ")
+    said = json.loads(run("apply", written, "--unproven", "fire", "--json"))
+    assert said["activation"]["override"] == "fire"
+    assert json.loads(run("show", "2", "--json"))["certificate"] is None
+    assert "refuted" in run("rollback", "2", code=1)
+    assert (
+        json.loads(run("apply", "dev", "--unproven", "x", "--json"))["activation"]["override"]
+        is None
+    )
+
+
 def test_a_start_and_a_share_are_told(written: str) -> None:
     """What the activation says is said back, and stands in the status."""
     said = run("apply", written, "--at", "2999-01-01T08:00", "--canary", "0.1")
