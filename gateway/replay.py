@@ -1,79 +1,180 @@
-"""Past requests out of SQL, for :mod:`policies.replay`: page by page, decisions only, for there is nothing else."""
+"""Records for a replay: decisions out of SQL, or requests out of a trace of lengths.
 
-import zlib
-from collections.abc import AsyncGenerator
+Promises: constant memory, a page or a line at a time; nothing is sent and nothing is written.
+"""
+
+import hashlib
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from backends.catalogue import Catalogue
+from backends.health import Health
+from backends.pricing import expected_cost
+from gateway.errors import StartError
 from gateway.ledger.tables import requests, teams
-from policies.facts import Facts, Quote
-from policies.replay import Past
+from gateway.quotes import Sizes, quote
+from policies.compile import CompiledPolicy
+from policies.decide import decide
+from policies.facts import Detection, Facts
+from policies.replay import KeptName, Recorded, RecordedDecision, Replay
 
 PAGE_ROWS = 1000
-HASHES = 2**32
-
-
-class _Kept(msgspec.Struct, frozen=True):
-    target: str
-
-
-class _Decision(msgspec.Struct, frozen=True):
-    kept: tuple[_Kept, ...]
-
-
-class _Record(msgspec.Struct, frozen=True):
-    """Of a recorded decision, what a replay needs."""
-
-    facts: Facts
-    quotes: dict[str, Quote]
-    decision: _Decision
-
-
-_decoder = msgspec.json.Decoder(_Record)
+UNREADABLE = "the record cannot be read"
+_decoder = msgspec.json.Decoder(Recorded)
+_encoder = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Which requests: from ``since`` (inclusive) to ``until`` (exclusive), seconds since the epoch; of ``team`` by
-    its name, if given."""
+    """Which records: UTC days (``until`` included), of a team by name or id. Empty: all."""
 
-    since: float
-    until: float
-    team: str | None = None
+    since: str = ""
+    until: str = ""
+    team: str = ""
 
-    def condition(self) -> ColumnElement[bool]:
-        """As SQL has it."""
-        found = and_(requests.c.received_at >= self.since, requests.c.received_at < self.until)
-        if self.team is None:
-            return found
-        named = select(teams.c.team_id).where(teams.c.name == self.team)
-        return and_(found, requests.c.team_id.in_(named))
+    def clause(self) -> ColumnElement[bool]:
+        """The span as SQL has it."""
+        parts: list[ColumnElement[bool]] = [requests.c.decision != ""]
+        if self.since:
+            parts.append(requests.c.day >= self.since)
+        if self.until:
+            parts.append(requests.c.day <= self.until)
+        if self.team:
+            named = select(teams.c.team_id).where(teams.c.name == self.team)
+            parts.append(or_(requests.c.team_id == self.team, requests.c.team_id.in_(named)))
+        return and_(*parts)
 
 
-async def count_past(engine: AsyncEngine, span: Span) -> int:
-    """How many requests there are."""
+async def count_records(engine: AsyncEngine, span: Span) -> int:
+    """How many records lie in ``span``."""
+    query = select(func.count()).select_from(requests).where(span.clause())
     async with engine.connect() as connection:
-        found = await connection.execute(
-            select(func.count()).select_from(requests).where(span.condition())
+        return (await connection.execute(query)).scalar_one()
+
+
+async def read_pages(
+    engine: AsyncEngine, span: Span, page_rows: int = PAGE_ROWS
+) -> AsyncIterator[list[tuple[str, str]]]:
+    """Pages of (request id, decision), by id: each page begins where the last ended, whatever is booked
+    meanwhile."""
+    query = select(requests.c.request_id, requests.c.decision).where(span.clause())
+    query = query.order_by(requests.c.request_id).limit(page_rows)
+    last = ""
+    async with engine.connect() as connection:
+        while True:
+            found = await connection.execute(query.where(requests.c.request_id > last))
+            page = [(row[0], row[1]) for row in found]
+            if page:
+                yield page
+                last = page[-1][0]
+            if len(page) < page_rows:
+                return
+
+
+def replay_page(replay: Replay, page: list[tuple[str, str]], threshold: int | None = None) -> None:
+    """Decide a page again; with ``threshold``, those whose hash lies below it."""
+    for request_id, text in page:
+        if threshold is not None and hash_of(request_id) >= threshold:
+            continue
+        try:
+            recorded = _decoder.decode(text)
+        except msgspec.DecodeError:
+            replay.undecidable[UNREADABLE] += 1
+            continue
+        replay.add(request_id, recorded)
+
+
+def sample_threshold(wanted: int, total: int) -> int | None:
+    """Below which hashes about ``wanted`` of ``total`` lie; None: all."""
+    return None if wanted >= total else (wanted << 64) // total
+
+
+def hash_of(request_id: str) -> int:
+    """64 bits, the same in every process, unlike Python's own."""
+    return int.from_bytes(hashlib.blake2b(request_id.encode(), digest_size=8).digest())
+
+
+class TraceLine(msgspec.Struct, frozen=True):
+    """A request of a trace: ``timestamp`` in milliseconds from its beginning, lengths in tokens."""
+
+    timestamp: float
+    input_length: int
+    output_length: int
+
+
+def read_trace(
+    path: Path, catalogue: Catalogue, before: CompiledPolicy, started: float
+) -> Iterator[tuple[str, Recorded]]:
+    """The requests of a trace as if each had asked for ``auto`` and ``before`` had decided, all targets healthy.
+
+    Raises ``StartError`` for a file that is none.
+    """
+    decoder = msgspec.json.Decoder(TraceLine)
+    candidates = [at for at, one in enumerate(before.targets) if "embed" not in one.capabilities]
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.strip():
+                    continue
+                try:
+                    said = decoder.decode(line)
+                except msgspec.DecodeError as error:
+                    raise StartError(f"`{path}`, line {number}: {error}") from error
+                yield (
+                    f"line {number}",
+                    _record_line(said, catalogue, before, candidates, started),
+                )
+    except OSError as error:
+        raise StartError(f"cannot read `{path}`: {error.strerror}") from error
+
+
+def _record_line(
+    said: TraceLine,
+    catalogue: Catalogue,
+    before: CompiledPolicy,
+    candidates: list[int],
+    started: float,
+) -> Recorded:
+    now = started + said.timestamp / 1000
+    at = datetime.fromtimestamp(now, UTC)
+    sizes = Sizes(said.input_length, said.input_length, 0, 0, None, 1)
+    health = Health()
+    quotes = {
+        target.name: msgspec.structs.replace(
+            quote(target, sizes, health, at, now),
+            expected_cost_nanousd=expected_cost(
+                target,
+                input_tokens=said.input_length,
+                output_tokens=min(said.output_length, target.output_tokens_max),
+                at=at,
+            ),
         )
-        return int(found.scalar() or 0)
-
-
-async def read_past(
-    engine: AsyncEngine, span: Span, share: float = 1.0
-) -> AsyncGenerator[Past | None]:
-    """The requests; None in the place of one that ``share`` leaves out, the same ones each time."""
-    query = select(requests.c.request_id, requests.c.decision).where(span.condition())
-    limit = share * HASHES
-    async with engine.connect() as connection:
-        rows = await connection.stream(query.execution_options(yield_per=PAGE_ROWS))
-        async for request_id, decision in rows:
-            if share < 1.0 and zlib.crc32(str(request_id).encode()) >= limit:
-                yield None
-                continue
-            record = _decoder.decode(decision)
-            kept = record.decision.kept
-            yield Past(request_id, record.facts, record.quotes, kept[0].target if kept else None)
+        for target in (catalogue.targets[index] for index in candidates)
+    }
+    facts = Facts(
+        organisation="default",
+        team="default",
+        key="trace",
+        residency="",
+        data_class="internal",
+        detection=Detection(detectors="trace"),
+        request_model="auto",
+        prefer="policy",
+        needs=frozenset(),
+        is_stream=True,
+        input_tokens_estimate=said.input_length,
+        output_tokens_max=None,
+        now=now,
+        needs_bound=True,
+    )
+    decision = decide(before, facts, candidates, quotes)
+    kept = tuple(KeptName(one.target) for one in decision.kept)
+    return Recorded(
+        facts, quotes, RecordedDecision(kept, msgspec.Raw(_encoder.encode(decision.struck)))
+    )

@@ -1,235 +1,268 @@
-"""Past requests under another policy: what would have gone elsewhere, cost otherwise, been refused or allowed.
+"""Another policy over decisions that were recorded: what it would have changed, as a fold over records.
 
-A fold over recorded facts, at constant memory: the same facts and numbers, the same candidates, another document.
-Promises: what cannot be decided from what was recorded is counted as such, with the reason, and never guessed;
-nobody is called.
+Promises: constant memory, whatever the number of records; what cannot be decided from a record is counted
+with its reason and never guessed. A `task` or `quality` that a record does not hold was unknown when it was
+decided, and stays unknown. Compared are the first targets of both decisions, by the recorded quotes.
 """
 
 import heapq
+import math
 from collections import Counter
 from collections.abc import Mapping
-from typing import Literal
+from dataclasses import dataclass, field
 
 import msgspec
 
 from policies.compile import CompiledPolicy
 from policies.decide import decide
-from policies.facts import Decision, Facts, Quote
+from policies.facts import Decision, Facts, Quote, Struck, TargetFacts
+from policies.labels import Label
 
 REFUSED = "refused"
-"""The place of a request that no target may take."""
 EXAMPLES_MAX = 10
-Z_95 = 1.96
-"""Normal quantile for a 95 % interval; with fewer than a few dozen requests it is too narrow."""
-
-Kind = Literal["newly refused", "newly allowed", "leaves home", "comes home", "moved"]
-KINDS: tuple[Kind, ...] = ("newly refused", "newly allowed", "leaves home", "comes home", "moved")
-"""The most telling first."""
+Z_95 = 1.959964
+"""Two-sided 95 % of the normal distribution."""
 
 
-class Past(msgspec.Struct, frozen=True):
-    """A request as it was recorded; ``target`` is its first choice then, None if it was refused."""
+class KeptName(msgspec.Struct, frozen=True):
+    """Of a recorded target that was kept, the name alone."""
 
-    request_id: str
+    target: str
+
+
+class RecordedDecision(msgspec.Struct, frozen=True):
+    """As much of a decision as is compared; who was struck is read for examples alone."""
+
+    kept: tuple[KeptName, ...] = ()
+    struck: msgspec.Raw = msgspec.Raw(b"[]")
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """A recorded decision, without what a replay does not look at."""
+
     facts: Facts
     quotes: dict[str, Quote]
-    target: str | None
+    decision: RecordedDecision
+
+
+@dataclass(slots=True)
+class Change:
+    """Paired differences (then → now) by their moments; ``asked`` counts the pairs whose numbers may be unknown."""
+
+    asked: int = 0
+    known: int = 0
+    mean: float = 0.0
+    _squares: float = 0.0
+
+    def add(self, before: float | None, after: float | None) -> None:
+        """Count one request (Welford, 1962)."""
+        self.asked += 1
+        if before is None or after is None:
+            return
+        self.known += 1
+        off = after - before - self.mean
+        self.mean += off / self.known
+        self._squares += off * (after - before - self.mean)
+
+    @property
+    def margin(self) -> float | None:
+        """Half of the 95 % interval of the mean (normal approximation); None for fewer than two pairs."""
+        if self.known < 2:
+            return None
+        return Z_95 * math.sqrt(self._squares / (self.known - 1) / self.known)
 
 
 class Example(msgspec.Struct, frozen=True):
-    """One request that the other policy treats otherwise. Costs are expected, in nano-dollars."""
+    """One request that went elsewhere, in words."""
 
-    kind: Kind
     request_id: str
+    facts: str
     before: str
     after: str
-    data_class: str
-    team: str
-    labels: tuple[str, ...]
     reason: str
-    cost_change_nanousd: int | None
 
 
-class Change(msgspec.Struct):
-    """How a number changes from before to after, over the requests for which both are known.
+Ranked = tuple[float, str, Example]
 
-    ``mean`` is a request's, ``interval`` half the width of its 95 % interval (normal approximation of the mean
-    of paired differences); ``known`` the number of requests.
-    """
 
-    known: int = 0
-    mean: float = 0.0
-    squares: float = 0.0
+@dataclass(slots=True)
+class Replay:
+    """Records so far under ``policy``. ``detectors``: version of a rule set → the types that it looks for."""
 
-    def add(self, difference: float) -> None:
-        """Welford's update: exact enough at any length."""
-        self.known += 1
-        step = difference - self.mean
-        self.mean += step / self.known
-        self.squares += step * (difference - self.mean)
+    policy: CompiledPolicy
+    detectors: Mapping[str, frozenset[str]]
+    decided: int = 0
+    undecidable: Counter[str] = field(default_factory=Counter[str])
+    moves: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    crossings: Counter[tuple[str, str, str]] = field(default_factory=Counter[tuple[str, str, str]])
+    """(direction, ``class`` or ``label``, its name) → requests."""
+    outward: int = 0
+    homeward: int = 0
+    cost: Change = field(default_factory=Change)
+    latency: Change = field(default_factory=Change)
+    quality: Change = field(default_factory=Change)
+    _examples: dict[tuple[int, str, str], list[Ranked]] = field(
+        default_factory=dict[tuple[int, str, str], list[Ranked]]
+    )
+    _positions: dict[str, int] = field(init=False)
+    _uncovered: dict[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        self._positions = {one.name: at for at, one in enumerate(self.policy.targets)}
+
+    def add(self, request_id: str, recorded: Recorded) -> None:
+        """Decide one record again and count what changes."""
+        facts, quotes = recorded.facts, recorded.quotes
+        positions = self._positions
+        candidates: list[int] = []
+        for name in quotes:
+            at = positions.get(name)
+            if at is None:
+                self.undecidable[f"`{name}` is not in the catalogue any more"] += 1
+                return
+            candidates.append(at)
+        if why := self._find_uncovered(facts.detection.detectors):
+            self.undecidable[why] += 1
+            return
+        decision = decide(self.policy, facts, candidates, quotes)
+        kept = recorded.decision.kept
+        before = kept[0].target if kept else REFUSED
+        after = decision.kept[0].target if decision.kept else REFUSED
+        self.decided += 1
+        self.moves[before, after] += 1
+        if kept and decision.kept:
+            then, now = quotes[before], quotes[after]
+            self.cost.add(then.expected_cost_nanousd, now.expected_cost_nanousd)
+            self.latency.add(then.expected_ttft_seconds, now.expected_ttft_seconds)
+            self.quality.add(then.quality, now.quality)
+        if before != after:
+            self._tell(request_id, recorded, decision, before, after)
 
     @property
-    def interval(self) -> float | None:
-        """None below two requests."""
-        if self.known < 2:
-            return None
-        return Z_95 * (self.squares / (self.known - 1) / self.known) ** 0.5
+    def seen(self) -> int:
+        """Records looked at, decided or not."""
+        return self.decided + self.undecidable.total()
 
-    def to_json(self) -> dict[str, object]:
-        """For programs; the total is over the requests for which it is known."""
-        return {
-            "known": self.known,
-            "mean": self.mean,
-            "interval_95": self.interval,
-            "total": self.mean * self.known,
-        }
+    @property
+    def moved(self) -> int:
+        """Decided requests whose first target is another, or none."""
+        return sum(count for (before, after), count in self.moves.items() if before != after)
 
-
-class Replay:
-    """Decides past requests by ``policy`` and keeps the tally. ``detectors`` is the present rule set."""
-
-    def __init__(self, policy: CompiledPolicy, detectors: str) -> None:
-        self._policy = policy
-        self._detectors = detectors
-        self._positions = {target.name: at for at, target in enumerate(policy.targets)}
-        self._looks_for_types = any(label.types or label.prefixes for label in policy.labels)
-        self.decided = 0
-        self.undecided: Counter[str] = Counter()
-        self.moved: Counter[tuple[str, str]] = Counter()
-        self.crossings: Counter[tuple[Kind, str]] = Counter()
-        self.cost_usd = Change()
-        self.ttft_seconds = Change()
-        self.quality = Change()
-        self._telling: dict[Kind, list[tuple[int, str, Example]]] = {kind: [] for kind in KINDS}
-
-    def add(self, past: Past) -> None:
-        """Decide one request and count it."""
-        reason = self._find_gap(past)
-        if reason is not None:
-            self.undecided[reason] += 1
-            return
-        candidates = [self._positions[name] for name in past.quotes]
-        decision = decide(self._policy, past.facts, candidates, past.quotes)
-        after = decision.kept[0].target if decision.kept else None
-        self.decided += 1
-        self._count_numbers(past, after)
-        if after != past.target:
-            self._count_move(past, after, decision)
-
-    def _find_gap(self, past: Past) -> str | None:
-        """Why nothing can be said of the request; None if it can."""
-        if self._looks_for_types and past.facts.detection.detectors != self._detectors:
-            return "its texts were looked at by other detectors than the present ones"
-        if any(name not in self._positions for name in past.quotes):
-            return "a target it could have gone to is not in the catalogue any more"
-        return None
-
-    def _count_numbers(self, past: Past, after: str | None) -> None:
-        if past.target is None or after is None:
-            return
-        one, other = past.quotes.get(past.target), past.quotes[after]
-        if one is None:
-            return
-        if one.expected_cost_nanousd is not None and other.expected_cost_nanousd is not None:
-            self.cost_usd.add((other.expected_cost_nanousd - one.expected_cost_nanousd) / 1e9)
-        if one.expected_ttft_seconds is not None and other.expected_ttft_seconds is not None:
-            self.ttft_seconds.add(other.expected_ttft_seconds - one.expected_ttft_seconds)
-        if one.quality is not None and other.quality is not None:
-            self.quality.add(other.quality - one.quality)
-
-    def _count_move(self, past: Past, after: str | None, decision: Decision) -> None:
-        before = past.target
-        self.moved[before or REFUSED, after or REFUSED] += 1
-        kind = self._kind(before, after)
-        if kind != "moved":
-            self.crossings[kind, past.facts.data_class] += 1
-        change = _cost_change(past.quotes, before, after)
-        example = Example(
-            kind=kind,
-            request_id=past.request_id,
-            before=before or REFUSED,
-            after=after or REFUSED,
-            data_class=past.facts.data_class,
-            team=past.facts.team,
-            labels=tuple(sorted(decision.labels)),
-            reason=_reason(before, decision),
-            cost_change_nanousd=change,
+    @property
+    def newly_refused(self) -> int:
+        """Requests that had a target and would have none."""
+        return sum(
+            count for (before, after), count in self.moves.items() if before != REFUSED == after
         )
-        telling = self._telling[kind]
-        entry = (abs(change or 0), past.request_id, example)
-        if len(telling) < EXAMPLES_MAX:
-            heapq.heappush(telling, entry)
-        elif entry[:2] > telling[0][:2]:
-            heapq.heapreplace(telling, entry)
 
-    def _kind(self, before: str | None, after: str | None) -> Kind:
-        if after is None:
-            return "newly refused"
-        if before is None:
-            return "newly allowed"
-        was_home, is_home = (
-            name in self._positions and bool(self._policy.self_hosted >> self._positions[name] & 1)
-            for name in (before, after)
+    @property
+    def newly_allowed(self) -> int:
+        """Requests that had no target and would have one."""
+        return sum(
+            count for (before, after), count in self.moves.items() if before == REFUSED != after
         )
-        if was_home == is_home:
-            return "moved"
-        return "comes home" if is_home else "leaves home"
 
     def examples(self) -> list[Example]:
-        """The most telling: one of each kind and way first, then those with the largest change of cost."""
-        ranked = [
-            example
-            for kind in KINDS
-            for _size, _id, example in sorted(self._telling[kind], key=lambda one: one[:2], reverse=True)
-        ]  # fmt: skip
-        seen: set[tuple[str, str, str]] = set()
-        first: list[Example] = []
-        rest: list[Example] = []
-        for example in ranked:
-            way = (example.kind, example.before, example.after)
-            (rest if way in seen else first).append(example)
-            seen.add(way)
-        return (first + rest)[:EXAMPLES_MAX]
+        """The ten most telling: each kind of change once before any twice, refusals and permissions first."""
+        turns = [
+            (turn, kind[0], cost, request_id, example)
+            for kind, heap in self._examples.items()
+            for turn, (cost, request_id, example) in enumerate(sorted(heap, reverse=True))
+        ]
+        turns.sort(key=lambda one: (one[0], one[1], -one[2], one[3]))
+        chosen = turns[:EXAMPLES_MAX]
+        chosen.sort(key=lambda one: (one[1], one[0], -one[2], one[3]))
+        return [one[-1] for one in chosen]
 
-    def to_json(self) -> dict[str, object]:
-        """For programs."""
-        gaps = sum(self.undecided.values())
-        moved = sum(self.moved.values())
-        return {
-            "requests": self.decided + gaps,
-            "decided": self.decided,
-            "undecided": [{"reason": why, "requests": n} for why, n in self.undecided.most_common()],
-            "moved": moved,
-            "moved_share": moved / self.decided if self.decided else None,
-            "moves": [
-                {"from": before, "to": after, "requests": count}
-                for (before, after), count in self.moved.most_common()
-            ],
-            "crossings": [
-                {"kind": kind, "data_class": data_class, "requests": count}
-                for (kind, data_class), count in sorted(self.crossings.items())
-            ],
-            "expected_cost_usd": self.cost_usd.to_json(),
-            "expected_ttft_seconds": self.ttft_seconds.to_json(),
-            "quality": self.quality.to_json(),
-            "examples": [msgspec.to_builtins(example) for example in self.examples()],
-        }  # fmt: skip
+    def _find_uncovered(self, version: str) -> str:
+        """Why the labels cannot be known under this rule set; empty if they can."""
+        found = self._uncovered.get(version)
+        if found is None:
+            found = self._uncovered[version] = self._look_for_uncovered(version)
+        return found
+
+    def _look_for_uncovered(self, version: str) -> str:
+        detecting = [label for label in self.policy.labels if label.types or label.prefixes]
+        if not detecting:
+            return ""
+        types = self.detectors.get(version)
+        if types is None:
+            return f"nobody knows what detectors `{version}` looked for"
+        for label in detecting:
+            if lacking := _lacking(label, types):
+                return f"label `{label.name}` needs `{lacking}`, which was not looked for then"
+        return ""
+
+    def _tell(
+        self, request_id: str, recorded: Recorded, decision: Decision, before: str, after: str
+    ) -> None:
+        crosses = False
+        if REFUSED not in (before, after):
+            crosses = self._cross(recorded.facts, decision, before, after)
+        rank = 0 if REFUSED in (before, after) else 1 if crosses else 2
+        then, now = (
+            (recorded.quotes[name].expected_cost_nanousd or 0) if name != REFUSED else 0
+            for name in (before, after)
+        )
+        weight = float(abs(now - then))
+        heap = self._examples.setdefault((rank, before, after), [])
+        if len(heap) == EXAMPLES_MAX and (weight, request_id) <= heap[0][:2]:
+            return
+        reason = _say_reason(recorded, decision, before, after)
+        example = Example(request_id, _say_facts(recorded.facts, decision), before, after, reason)
+        heapq.heappush(heap, (weight, request_id, example))
+        if len(heap) > EXAMPLES_MAX:
+            heapq.heappop(heap)
+
+    def _cross(self, facts: Facts, decision: Decision, before: str, after: str) -> bool:
+        """Count a move over the boundary; False if there is none."""
+        was, will = (self._target(name).boundary for name in (before, after))
+        if was == will:
+            return False
+        direction = f"{was} → {will}"
+        if will == "external":
+            self.outward += 1
+        else:
+            self.homeward += 1
+        self.crossings[direction, "class", facts.data_class] += 1
+        for label in decision.labels:
+            self.crossings[direction, "label", label] += 1
+        return True
+
+    def _target(self, name: str) -> TargetFacts:
+        return self.policy.targets[self._positions[name]]
 
 
-def _cost_change(quotes: Mapping[str, Quote], before: str | None, after: str | None) -> int | None:
-    one, other = (quotes.get(name or "") for name in (before, after))
-    if one is None or other is None:
-        return None
-    if one.expected_cost_nanousd is None or other.expected_cost_nanousd is None:
-        return None
-    return other.expected_cost_nanousd - one.expected_cost_nanousd
+def _lacking(label: Label, types: frozenset[str]) -> str:
+    """A type, or a prefix, that ``label`` names and that is not among ``types``; empty if there is none."""
+    for kind in sorted(label.types - types):
+        return kind
+    for prefix in label.prefixes:
+        if not any(kind.startswith(prefix) for kind in types):
+            return f"{prefix}*"
+    return ""
 
 
-def _reason(before: str | None, decision: Decision) -> str:
-    """Why it does not go where it went: what strikes that target now, else what puts another before it."""
-    for one in decision.struck:
-        if one.target == before:
-            return f"{one.constraint}: {one.reason}" if one.constraint else one.reason
-    if decision.kept:
-        return decision.kept[0].reason
-    return next((one.reason for one in decision.struck), "no target is left")
+def _say_facts(facts: Facts, decision: Decision) -> str:
+    labels = ", ".join(sorted(decision.labels)) or "no labels"
+    return (
+        f"`{facts.request_model}` of team `{facts.team}`, {facts.data_class}, {labels}, about "
+        f"{facts.input_tokens_estimate} tokens"
+    )
+
+
+def _say_reason(recorded: Recorded, decision: Decision, before: str, after: str) -> str:
+    """Why the target of then is not the first now; for the newly allowed, what stood in the way then."""
+    if before == REFUSED:
+        struck = msgspec.json.decode(recorded.decision.struck, type=tuple[Struck, ...])
+        return "then: " + (_say_struck(struck, after) or "nobody was left")
+    return _say_struck(decision.struck, before) or decision.kept[0].reason
+
+
+def _say_struck(struck: tuple[Struck, ...], name: str) -> str:
+    said = [
+        f"{one.constraint}: {one.reason}" if one.constraint else one.reason
+        for one in struck
+        if one.target == name
+    ]
+    return "; ".join(dict.fromkeys(said))

@@ -10,7 +10,7 @@ from backends.catalogue import Catalogue
 from backends.wire.prompt import WireFormat
 from gateway.cli.context import count_targets, find_catalogue, read_settings, run_on_database
 from gateway.cli.ending import describe_ending
-from gateway.cli.replay import replay
+from gateway.cli.replay import replay_command
 from gateway.clock import Clock
 from gateway.decision_record import parse_decision, render_decision
 from gateway.dry_run import CODECS, Trial, dry_run
@@ -31,7 +31,7 @@ policy = typer.Typer(
     no_args_is_help=True,
 )
 
-policy.command("replay")(replay)
+policy.command("replay")(replay_command)
 
 Config = Annotated[Path | None, typer.Option(help="Configuration file (YAML).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]

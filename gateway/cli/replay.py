@@ -1,7 +1,8 @@
-"""``moegate policy replay``: past requests under another policy, before it is in force."""
+"""``moegate policy replay``: what another policy would have done with the requests there were."""
 
-import re
+import asyncio
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -9,129 +10,239 @@ import orjson
 import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway.cli.context import find_catalogue, read_settings, run_on_database
+from backends.catalogue import Catalogue
+from gateway.cli.context import absent_file, find_catalogue, read_settings, run_on_database
 from gateway.cli.table import align
+from gateway.cli.usage import parse_since
 from gateway.clock import Clock
 from gateway.errors import StartError
 from gateway.facts import target_facts
+from gateway.policy_store import find_active
 from gateway.prepare import read_policy
-from gateway.replay import Span, count_past, read_past
+from gateway.replay import (
+    Span,
+    count_records,
+    read_pages,
+    read_trace,
+    replay_page,
+    sample_threshold,
+)
+from gateway.settings import Settings
 from policies.classify import Classifier
-from policies.compile import compile_policy
-from policies.document import parse_policy
+from policies.compile import CompiledPolicy, compile_policy
+from policies.document import PolicyDocument, parse_policy
+from policies.facts import TargetFacts
 from policies.replay import Change, Replay
 
-SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-MOVES_SHOWN = 15
+INTERVAL = (
+    "95 %, normal approximation on the paired differences of requests allowed both times; without those refused "
+    "then or now"
+)
+
+TRACE_WORDS = "as if each had asked for `auto`, healthy targets, and nothing found in any text"
 
 
-def replay(
+def replay_command(
     file: Annotated[str, typer.Argument(help="Policy document, or the name of a shipped one.")],
-    since: Annotated[str, typer.Option(help="How far back: 90m, 12h, 7d, 4w.")] = "7d",
-    sample: Annotated[
-        int | None, typer.Option(min=1, help="Decide about so many requests, drawn evenly.")
+    since: Annotated[str, typer.Option(help="From this day on: 7d, or 2026-11-23 (UTC).")] = "7d",
+    until: Annotated[
+        str | None, typer.Option(help="Up to and with this day: 1d, or 2026-11-30 (UTC).")
     ] = None,
-    team: Annotated[str | None, typer.Option(help="Requests of this team alone.")] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="About so many requests, the same each time.")
+    ] = None,
+    team: Annotated[str | None, typer.Option(help="Of this team only, by name or id.")] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON lines of timestamp (ms), input_length and output_length, instead of records."
+        ),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="Configuration file (YAML).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
 ) -> None:
-    """Decide past requests by another policy: what would move, cost otherwise, be refused or allowed.
-
-    Nothing is called and nothing changes. It works on the facts that each decision recorded, for prompts are not
-    kept; what cannot be decided from them is reported and not guessed.
-    """
+    """Decide recorded requests again under another policy, and tell what would change; nothing is sent."""
     settings = read_settings(config, {})
     text, source = read_policy(file)
     document = parse_policy(text, source=source)
-    targets = tuple(target_facts(one) for one in find_catalogue(settings).targets)
-    now = Clock().now()
-    span = Span(now - _seconds(since), now, team)
-    tally = Replay(compile_policy(document, targets), Classifier().version)
-    total, share = run_on_database(
-        settings.database_url, lambda engine: _run(engine, span, sample, tally, quiet=as_json)
-    )
-    said = {"policy": tally_name(document.name, document.digest), "since": since, "found": total}
-    report = said | {"sampled_share": share} | tally.to_json()
+    catalogue = find_catalogue(settings)
+    targets = tuple(target_facts(target) for target in catalogue.targets)
+    classifier = Classifier()
+    known = {classifier.version: classifier.types}
+    if trace is not None:
+        if sample is not None or team is not None or until is not None:
+            raise typer.BadParameter("--trace takes no --sample, --team or --until")
+        known["trace"] = classifier.types
+        replay = Replay(compile_policy(document, targets), known)
+        total, against = _replay_trace(settings, replay, catalogue, targets, trace)
+    else:
+        now = Clock().utc()
+        span = Span(parse_since(since, now), parse_since(until, now) if until else "", team or "")
+        replay = Replay(compile_policy(document, targets), known)
+        total = run_on_database(
+            settings.database_url,
+            lambda engine: _replay_records(engine, replay, span, sample, is_shown=not as_json),
+        )
+        against = "as recorded"
     if as_json:
-        typer.echo(orjson.dumps(report).decode())
-        return
-    for line in _lines(tally, str(said["policy"]), since, total, share):
-        typer.echo(line)
+        typer.echo(orjson.dumps(to_json(replay, total, against)).decode())
+    else:
+        typer.echo("\n".join(to_lines(replay, total, against)))
 
 
-def tally_name(name: str, digest: str) -> str:
-    """As answers would call the policy."""
-    return f"{name}@{digest[:12]}"
+async def _replay_records(
+    engine: AsyncEngine, replay: Replay, span: Span, sample: int | None, *, is_shown: bool
+) -> int:
+    total = await count_records(engine, span)
+    if not total:
+        raise StartError(
+            "there are no recorded requests in this span; see --since, --team, --trace"
+        )
+    threshold = None if sample is None else sample_threshold(sample, total)
+    hidden = not (is_shown and sys.stderr.isatty())
+    with typer.progressbar(length=total, file=sys.stderr, hidden=hidden) as bar:
+        async for page in read_pages(engine, span):
+            replay_page(replay, page, threshold)
+            bar.update(len(page))
+            await asyncio.sleep(0)
+    return total
 
 
-def _seconds(since: str) -> float:
-    found = re.fullmatch(r"(\d{1,6})([mhdw])", since)
-    if found is None:
-        raise StartError(f"`{since}` is no span of time; write one as 90m, 12h, 7d or 4w")
-    return int(found[1]) * SECONDS[found[2]]
+def _replay_trace(
+    settings: Settings,
+    replay: Replay,
+    catalogue: Catalogue,
+    targets: tuple[TargetFacts, ...],
+    path: Path,
+) -> tuple[int, str]:
+    before: CompiledPolicy = compile_policy(_find_present(settings), targets)
+    midnight = Clock().utc().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    started = datetime.timestamp(midnight)
+    for request_id, recorded in read_trace(path, catalogue, before, started):
+        replay.add(request_id, recorded)
+    if not replay.seen:
+        raise StartError(f"`{path}` holds no requests")
+    return replay.seen, f"{before.label} ({TRACE_WORDS})"
 
 
-async def _run(
-    engine: AsyncEngine, span: Span, sample: int | None, tally: Replay, *, quiet: bool
-) -> tuple[int, float]:
-    """Feed ``tally``; how many requests there were, and the share that was decided about."""
-    total = await count_past(engine, span)
-    share = 1.0 if sample is None or sample >= total else sample / total
-    is_shown = not quiet and sys.stderr.isatty()
-    with typer.progressbar(
-        length=total, label="deciding", file=sys.stderr, hidden=not is_shown
-    ) as bar:
-        waiting = 0
-        async for past in read_past(engine, span, share):
-            if past is not None:
-                tally.add(past)
-            waiting += 1
-            if waiting == 1000:
-                bar.update(waiting)
-                waiting = 0
-        bar.update(waiting)
-    return total, share
+def _find_present(settings: Settings) -> PolicyDocument:
+    """The policy in force, or the one that a first start puts in force."""
+    if absent_file(settings.database_url) is None:
+        active = run_on_database(settings.database_url, find_active)
+        if active is not None:
+            return active.parse()
+    text, source = read_policy(settings.policy)
+    return parse_policy(text, source=source)
 
 
-def _lines(tally: Replay, name: str, since: str, total: int, share: float) -> list[str]:
-    undecided = sum(tally.undecided.values())
-    sampled = f" (a sample of {share:.1%})" if share < 1 else ""
-    lines = [f"policy     {name}", f"requests   {total} in the last {since}{sampled}"]
-    lines.append(f"decided    {tally.decided}")
-    lines += [f"undecided  {count}: {why}" for why, count in tally.undecided.most_common()]
-    if not tally.decided:
-        return [*lines, "nothing was decided" if undecided else "there is nothing to decide about"]
-    moved = sum(tally.moved.values())
-    lines.append(f"moved      {moved} ({moved / tally.decided:.1%} of those decided)")
-    lines.append(f"cost       {_change(tally.cost_usd, 'USD', digits=6)}")
-    lines.append(f"wait       {_change(tally.ttft_seconds, 's')}")
-    lines.append(f"quality    {_change(tally.quality, '')}")
-    if tally.crossings:
-        rows = [(kind, cls, str(count)) for (kind, cls), count in sorted(tally.crossings.items())]
-        lines += ["", align([("what changes", "data class", "requests"), *rows], numbers=(2,))]
-    if tally.moved:
-        pairs = tally.moved.most_common(MOVES_SHOWN)
-        rows = [(before, after, str(count)) for (before, after), count in pairs]
-        lines += ["", align([("from", "to", "requests"), *rows], numbers=(2,))]
-        if len(tally.moved) > MOVES_SHOWN:
-            lines.append(f"and {len(tally.moved) - MOVES_SHOWN} more ways; see --json")
-        lines += ["", "examples"]
-        for one in tally.examples():
-            labels = f", {', '.join(one.labels)}" if one.labels else ""
-            lines.append(
-                f"  {one.request_id} ({one.team}, {one.data_class}{labels}): {one.kind}, "
-                f"{one.before} → {one.after}: {one.reason}"
-            )
+def to_json(replay: Replay, total: int, against: str) -> dict[str, object]:
+    """The report for programs; money in nano-dollars."""
+    return {
+        "policy": replay.policy.label,
+        "against": against,
+        "requests": total,
+        "looked_at": replay.seen,
+        "decided": replay.decided,
+        "undecidable": dict(replay.undecidable.most_common()),
+        "moved": replay.moved,
+        "newly_refused": replay.newly_refused,
+        "newly_allowed": replay.newly_allowed,
+        "moves": [
+            {"from": before, "to": after, "requests": count}
+            for (before, after), count in replay.moves.most_common()
+        ],
+        "interval": INTERVAL,
+        "expected_cost_nanousd": _change(replay.cost),
+        "expected_ttft_seconds": _change(replay.latency),
+        "quality": _change(replay.quality),
+        "privacy": {
+            "to_external": replay.outward,
+            "to_self_hosted": replay.homeward,
+            "by": [
+                {"direction": direction, kind: name, "requests": count}
+                for (direction, kind, name), count in sorted(replay.crossings.items())
+            ],
+        },
+        "examples": [
+            {name: getattr(one, name) for name in one.__struct_fields__}
+            for one in replay.examples()
+        ],
+    }
+
+
+def _change(change: Change) -> dict[str, object]:
+    """``total`` and ``mean`` are now minus then, each plus or minus its margin."""
+    margin = change.margin
+    return {
+        "requests": change.asked,
+        "known": change.known,
+        "mean": change.mean if change.known else None,
+        "mean_margin": margin,
+        "total": change.mean * change.known if change.known else None,
+        "total_margin": None if margin is None else margin * change.known,
+    }
+
+
+def to_lines(replay: Replay, total: int, against: str) -> list[str]:
+    """The report for people."""
+    seen, decided = replay.seen, replay.decided
+    lines = [
+        f"policy       {replay.policy.label}, against {against}",
+        f"looked at    {_share(seen, total)} requests",
+        f"decided      {_share(decided, seen)}",
+    ]
+    lines += [
+        f"undecidable  {_share(count, seen)}: {why}"
+        for why, count in replay.undecidable.most_common()
+    ]
+    lines += [
+        f"moved        {_share(replay.moved, decided)}",
+        f"refused      {_share(replay.newly_refused, decided)} newly",
+        f"allowed      {_share(replay.newly_allowed, decided)} newly",
+        f"cost         {_words(replay.cost, 1e9, 'USD')}",
+        f"first token  {_words(replay.latency, 1, 's')}",
+        f"quality      {_words(replay.quality, 1, '')}",
+        f"             {INTERVAL}",
+        f"privacy      {replay.outward} to external, {replay.homeward} to self_hosted",
+    ]
+    lines += [
+        f"             {direction}, {kind} {name}: {count}"
+        for (direction, kind, name), count in sorted(replay.crossings.items())
+    ]
+    moves = [
+        (before, after, str(count), _percent(count, decided))
+        for (before, after), count in replay.moves.most_common()
+        if before != after
+    ]
+    if moves:
+        lines += ["", align([("from", "to", "requests", "share"), *moves], numbers=(2, 3))]
+    for one in replay.examples():
+        lines += [
+            "",
+            f"{one.request_id}: {one.facts}",
+            f"  {one.before} → {one.after}: {one.reason}",
+        ]
     return lines
 
 
-def _change(change: Change, unit: str, digits: int = 3) -> str:
-    """A request's change with its interval, and of how many it is known."""
+def _words(change: Change, unit: float, name: str) -> str:
     if not change.known:
-        return "not known of any request"
-    width = "" if change.interval is None else f" ± {change.interval:.{digits}f}"
-    unit = f" {unit}" if unit else ""
-    total = f", {change.mean * change.known:+.{digits}f}{unit} in all"
-    return (
-        f"{change.mean:+.{digits}f}{width}{unit} a request (95 %, known of {change.known}){total}"
-    )
+        return "not known of any request" if change.asked else "no request was allowed both times"
+    known = f"(known of {_share(change.known, change.asked)})"
+    margin = change.margin
+    mean = f"{change.mean / unit:+.9f}"
+    if margin is None:
+        return f"{mean} {name} a request {known}".replace("  ", " ")
+    text = f"{mean} ± {margin / unit:.9f} {name} a request"
+    if name == "USD":
+        whole, off = change.mean * change.known / unit, margin * change.known / unit
+        text = f"{whole:+.6f} ± {off:.6f} USD, {text}"
+    return f"{text} {known}".replace("  ", " ")
+
+
+def _share(count: int, whole: int) -> str:
+    return f"{count} of {whole} ({_percent(count, whole)})"
+
+
+def _percent(count: int, whole: int) -> str:
+    return f"{100 * count / whole:.1f} %" if whole else "-"

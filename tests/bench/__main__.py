@@ -3,6 +3,7 @@
     make bench                             everything; the first run installs the peers into .bench/
     make bench ARGS="--only moegate"       some sides (comma separated)
     make bench ARGS="--only translation"   a stream between formats, beside passing it on
+    make bench ARGS="--only replay"        recorded decisions under another policy
     make bench ARGS="--quick"              short runs, one repetition
 
 Each side runs on CPU 0; stub, load and databases on CPU 1. CPU time is the run time of the side's whole
@@ -28,6 +29,8 @@ from tests.bench.measuring import (
     running_side,
     running_stub,
 )
+from tests.bench.replaying import NAME as REPLAY
+from tests.bench.replaying import measure_replay
 from tests.bench.report import Result, render
 from tests.bench.servers import production_servers
 from tests.bench.sides import REPOSITORY, SIDES, Prepared, Side, Unavailable, prepare_moegate
@@ -48,7 +51,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     asked = parser.parse_args()
     wanted = [name for name in asked.only.split(",") if name]
-    unknown = set(wanted) - {side.name for side in SIDES} - {TRANSLATION}
+    unknown = set(wanted) - {side.name for side in SIDES} - {TRANSLATION, REPLAY}
     if unknown:
         parser.error(f"no side is called {', '.join(sorted(unknown))}")
     home = Path(os.environ.get("BENCH_HOME", REPOSITORY / ".bench"))
@@ -68,6 +71,9 @@ def main() -> None:
     tables = [render(results)] if results else []
     if found is not None:
         tables.append(render_translation(found))
+    if not wanted or REPLAY in wanted:
+        sys.stderr.write(f"{REPLAY} …\n")
+        tables.append(measure_replay(home, 10_000 if asked.quick else 100_000))
     print("\n\n".join(tables))
     if asked.json is not None:
         figures: dict[str, object] = {

@@ -1,4 +1,4 @@
-"""``moegate policy replay`` decides what a gateway recorded by another policy, and calls nobody."""
+"""``moegate policy replay`` over what a real gateway wrote down, and over a trace."""
 
 import json
 from pathlib import Path
@@ -6,66 +6,51 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from gateway.cli.main import app
-from tests.gateway_process import RunningGateway, Scene
+from tests.gateway_process import Scene, two_sided
 
-HOME = """policy: home-only
+AT_HOME = """
+policy: at-home
 constraints:
-  - {name: home, require: 'target.boundary == "self_hosted"', reason: nothing leaves}
+  - {name: stays, require: 'target.boundary == "self_hosted"', reason: nothing leaves}
+objective:
+  - minimize: expected_cost_usd
 """
 
 
-def replay(gateway: RunningGateway, *words: str) -> str:
-    """What the command says, over the records and with the surroundings of ``gateway``."""
-    gateway.rows("requests")
-    environ = {
-        "MOEGATE_HOME": str(gateway.settings.home),
-        "MOEGATE_DATABASE_URL": gateway.settings.database_url,
-        "OPENAI_API_KEY": "k",
-        "SGLANG_URLS": ",".join(gateway.settings.sglang_urls),
+def replay(scene: Scene, *words: str) -> str:
+    environ = two_sided(scene.outside, scene.home) | {
+        "MOEGATE_HOME": str(scene.gateway.settings.home),
+        "MOEGATE_DATABASE_URL": scene.gateway.settings.database_url,
+        "MOEGATE_DISCOVER": "off",
     }
     done = CliRunner().invoke(app, ["policy", "replay", *words], env=environ)
     assert done.exit_code == 0, done.output
     return done.output
 
 
-def chats(scene: Scene) -> int:
-    """How many prompts went out so far."""
-    both = (*scene.home.requests, *scene.outside.requests)
-    return sum(one.path.endswith("/chat/completions") for one in both)
+def test_real_records_move_nothing_under_their_policy_and_are_refused_under_a_stricter_one(
+    scene: Scene, tmp_path: Path
+) -> None:
+    """Two requests, one by `auto`, one that names a model outside: only the latter is refused."""
+    scene.gateway.say("hi")
+    named = scene.gateway.say("hi", "openai/gpt-5.4-nano").headers["x-moegate-request-id"]
+    scene.gateway.rows("requests")
+    same = json.loads(replay(scene, "balanced", "--json"))
+    assert (same["decided"], same["moved"], same["undecidable"]) == (2, 0, {})
+    policy = tmp_path / "at-home.yaml"
+    policy.write_text(AT_HOME)
+    strict = json.loads(replay(scene, str(policy), "--json"))
+    assert (strict["newly_refused"], strict["newly_allowed"]) == (1, 0)
+    (example,) = [one for one in strict["examples"] if one["after"] == "refused"]
+    assert (example["request_id"], example["reason"]) == (named, "stays: nothing leaves")
+    assert f"{named}: `openai/gpt-5.4-nano` of team" in replay(scene, str(policy))
 
 
-def test_recorded_requests_are_decided_by_another_policy(scene: Scene, tmp_path: Path) -> None:
-    """One that went to a provider would be refused, one that stayed at home stays; nothing is called."""
-    scene.gateway.say("hi", "openai/gpt-5.4-nano", max_tokens=10)
-    scene.gateway.say("hi", "sglang/home-model")
-    file = tmp_path / "home.yaml"
-    file.write_text(HOME)
-    calls = chats(scene)
-    said = json.loads(replay(scene.gateway, str(file), "--since", "1h", "--json"))
-    assert chats(scene) == calls
-    assert (said["found"], said["decided"], said["moved"]) == (2, 2, 1)
-    assert said["moves"] == [{"from": "openai/gpt-5.4-nano", "to": "refused", "requests": 1}]
-    assert said["examples"][0]["reason"] == "home: nothing leaves"
-    lines = replay(scene.gateway, str(file)).splitlines()
-    assert lines[1] == "requests   2 in the last 7d"
-    assert "moved      1 (50.0% of those decided)" in lines
-
-
-def test_the_policy_in_force_moves_nothing(scene: Scene) -> None:
-    """Decided again from what was recorded, each goes where it went; a sample is the same each time."""
-    for number in range(6):
-        scene.gateway.say(f"hi {number}")
-    said = json.loads(replay(scene.gateway, "balanced", "--json"))
-    assert (said["decided"], said["moved"]) == (6, 0)
-    some = [json.loads(replay(scene.gateway, "balanced", "--json", "--sample", "3")) for _ in "ab"]
-    assert some[0] == some[1]
-    assert some[0]["sampled_share"] == 0.5
-    assert some[0]["decided"] < 6
-
-
-def test_a_span_that_is_none_is_refused(scene: Scene) -> None:
-    """With a word on how one is written."""
-    done = CliRunner().invoke(app, ["policy", "replay", "balanced", "--since", "yesterday"])
-    assert done.exit_code == 1
-    assert "write one as 90m" in str(done.exception or done.output)
-    assert scene
+def test_trace_is_decided_for_who_has_no_history(scene: Scene, tmp_path: Path) -> None:
+    """Lengths alone: against the policy in force, with nothing found in any text."""
+    trace = tmp_path / "trace.jsonl"
+    lines = [{"timestamp": at, "input_length": 100, "output_length": 5} for at in range(3)]
+    trace.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    said = json.loads(replay(scene, "balanced", "--trace", str(trace), "--json"))
+    assert (said["decided"], said["moved"]) == (3, 0)
+    assert said["against"].startswith("balanced@")

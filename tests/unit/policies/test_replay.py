@@ -1,162 +1,150 @@
-"""A replay counts what another policy would do with recorded facts, and says what cannot be known from them."""
+"""Replay: recorded decisions under another policy, counted without guessing."""
 
-import json
-from typing import Any
+import dataclasses
+import math
 
 import msgspec
 import pytest
-from hypothesis import given
 
-from policies.compile import CompiledPolicy, compile_policy
+from policies.compile import CompiledPolicy
 from policies.decide import decide
-from policies.document import parse_policy
 from policies.facts import Detection, Facts, Quote, TargetFacts
-from policies.replay import EXAMPLES_MAX, Change, Past, Replay
-from tests.unit.policies.worlds import make_policy, worlds
+from policies.replay import EXAMPLES_MAX, REFUSED, Recorded, Replay
+from tests.unit.policies.worlds import make_policy
 
-NOW = "rules-1"
-
-
-def target(name: str, boundary: Any) -> TargetFacts:
-    return TargetFacts(
-        name=name, provider="p", model="m", boundary=boundary, region="eu", capabilities=frozenset(),
-        context_tokens_max=1000, output_tokens_max=100,
-    )  # fmt: skip
-
-
-TARGETS = (target("own", "self_hosted"), target("cloud", "external"))
-QUOTES = {
-    "own": Quote(1000, 1000, 2.0, quality=0.5),
-    "cloud": Quote(3000, 9000, 0.5, quality=0.9),
+KNOWN = {
+    "v1": frozenset({"pii.email", "pii.card", "secret.aws_key"}),
+    "v0": frozenset({"pii.email"}),
 }
+HOME = 'target.boundary == "self_hosted"'
 
 
-def policy(**members: Any) -> CompiledPolicy:
-    labels = {"personal": {"detect": ["pii.email"]}}
-    document = {"policy": "p", "labels": labels} | members
-    return compile_policy(parse_policy(json.dumps(document), source="p"), TARGETS)
+def target(name: str, boundary: str) -> TargetFacts:
+    shape = {"provider": "p", "model": "m", "region": "eu", "capabilities": []}
+    limits = {"context_tokens_max": 100_000, "output_tokens_max": 1000}
+    return msgspec.convert({"name": name, "boundary": boundary, **shape, **limits}, TargetFacts)
 
 
-def past(number: int = 0, to: str | None = "cloud", **changes: Any) -> Past:
-    facts = Facts(
-        organisation="o", team="t", key="k", residency="", data_class="internal",
-        detection=Detection(detectors=NOW), request_model="auto", prefer="policy",
-        needs=frozenset(), is_stream=False, input_tokens_estimate=10, output_tokens_max=None, now=0.0,
-    )  # fmt: skip
-    return Past(f"req-{number}", msgspec.structs.replace(facts, **changes), QUOTES, to)
+CATALOGUE = (target("home", "self_hosted"), target("cheap", "external"), target("dear", "external"))
+QUOTES = {
+    "home": Quote(0, 0, 2.0, quality=0.5),
+    "cheap": Quote(10, 100, 1.0, quality=0.5),
+    "dear": Quote(100, 1000, 0.5),
+}
+FACTS = Facts(
+    organisation="o", team="t", key="k", residency="", data_class="internal",
+    detection=Detection(detectors="v1"), request_model="auto", prefer="policy", needs=frozenset(),
+    is_stream=False, input_tokens_estimate=10, output_tokens_max=None, now=0.0,
+)  # fmt: skip
+CHEAPEST_AWAY = make_policy(
+    CATALOGUE, [{"require": 'target.boundary == "external"'}], [{"minimize": "expected_cost_usd"}]
+)
+DEAREST = make_policy(
+    CATALOGUE, [{"require": 'target.boundary == "external"'}], [{"maximize": "expected_cost_usd"}]
+)
+ALL_HOME = make_policy(CATALOGUE, [{"require": HOME}])
+BY_LABEL = make_policy(CATALOGUE, [{"require": HOME, "when": '"credentials" in labels'}])
 
 
-EMAIL = Detection(frozenset({"pii.email"}), detectors=NOW)
-BEST = {"objective": [{"maximize": "quality"}]}
-HOME = {"constraints": [{"name": "home", "require": 'target.boundary == "self_hosted"'}]}
+def record(
+    policy: CompiledPolicy, facts: Facts = FACTS, quotes: dict[str, Quote] | None = None
+) -> Recorded:
+    """What the gateway writes down, as a replay reads it back."""
+    quotes = QUOTES if quotes is None else quotes
+    positions = [at for at, one in enumerate(policy.targets) if one.name in quotes]
+    decision = decide(policy, facts, positions, quotes)
+    said = {"facts": facts, "quotes": quotes, "decision": decision, "catalogue": "c"}
+    return msgspec.json.decode(msgspec.json.encode(said), type=Recorded)
 
 
-def test_the_same_policy_moves_nothing() -> None:
-    """And changes no number."""
-    tally = Replay(policy(**BEST), NOW)
-    for number in range(5):
-        tally.add(past(number))
-    assert (tally.decided, tally.moved.total()) == (5, 0)
-    assert (tally.cost_usd.known, tally.cost_usd.mean, tally.cost_usd.interval) == (5, 0.0, 0.0)
-    assert tally.examples() == []
+def test_own_records_move_nothing() -> None:
+    """Facts decided again under the policy that decided them come out as they did."""
+    replay = Replay(CHEAPEST_AWAY, KNOWN)
+    for at in range(5):
+        replay.add(str(at), record(CHEAPEST_AWAY))
+    assert (replay.decided, replay.moved, replay.examples()) == (5, 0, [])
+    assert (replay.cost.mean, replay.cost.margin) == (0.0, 0.0)
 
 
-def test_what_moves_is_counted_with_its_numbers() -> None:
-    """From the cloud to home: cheaper, slower, not as good; by hand."""
-    tally = Replay(policy(**HOME), NOW)
-    tally.add(past(1))
-    tally.add(past(2, to="own"))
-    said = json.loads(json.dumps(tally.to_json()))
-    assert said["moves"] == [{"from": "cloud", "to": "own", "requests": 1}]
-    assert said["moved_share"] == 0.5
-    assert said["crossings"] == [{"kind": "comes home", "data_class": "internal", "requests": 1}]
-    assert said["expected_cost_usd"]["total"] == pytest.approx(-2e-6)
-    assert said["expected_cost_usd"]["mean"] == pytest.approx(-1e-6)
-    assert said["expected_ttft_seconds"]["mean"] == pytest.approx(0.75)
-    assert said["quality"]["mean"] == pytest.approx(-0.2)
-    (example,) = said["examples"]
-    assert example["reason"] == "home: home"
-    assert example["cost_change_nanousd"] == -2000
+def test_differences_are_as_worked_by_hand() -> None:
+    """Two requests cost 90 more, one the same: mean 60, deviation √2700, over √3."""
+    replay = Replay(DEAREST, KNOWN)
+    for at in range(2):
+        replay.add(str(at), record(CHEAPEST_AWAY))
+    replay.add("2", record(CHEAPEST_AWAY, quotes={"cheap": QUOTES["cheap"]}))
+    assert replay.moves == {("cheap", "dear"): 2, ("cheap", "cheap"): 1}
+    assert replay.cost.mean == pytest.approx(60)
+    assert replay.cost.margin == pytest.approx(1.959964 * math.sqrt(2700) / math.sqrt(3))
+    assert (replay.quality.asked, replay.quality.known) == (3, 1)
+    assert replay.latency.mean == pytest.approx(-1 / 3)
 
 
-def test_the_interval_is_that_of_paired_differences() -> None:
-    """Mean and standard error of 1, 2, 3, 4 by hand."""
-    change = Change()
-    for value in (1.0, 2.0, 3.0, 4.0):
-        change.add(value)
-    assert change.mean == 2.5
-    assert change.interval == pytest.approx(1.96 * (5 / 3 / 4) ** 0.5)
+def test_refused_and_allowed_are_places_of_their_own() -> None:
+    """One who has no target now, and one who had none then: neither counts for the cost."""
+    away = {"cheap": QUOTES["cheap"]}
+    replay = Replay(ALL_HOME, KNOWN)
+    replay.add("out", record(CHEAPEST_AWAY, quotes=away))
+    back = {"home": QUOTES["home"]}
+    replay.add("in", record(CHEAPEST_AWAY, quotes=back))
+    assert (replay.newly_refused, replay.newly_allowed, replay.cost.asked) == (1, 1, 0)
+    said = {one.request_id: one for one in replay.examples()}
+    assert (said["out"].before, said["out"].after) == ("cheap", REFUSED)
+    assert said["out"].reason
+    assert said["in"].reason.startswith("then: ")
 
 
-def test_refusals_and_what_leaves_home_are_told_apart() -> None:
-    """Newly refused, newly allowed, out of the house."""
-    refusing = Replay(policy(constraints=[{"name": "none", "require": 'target.name == ""'}]), NOW)
-    refusing.add(past(1))
-    assert refusing.moved == {("cloud", "refused"): 1}
-    assert refusing.examples()[0].kind == "newly refused"
-    allowing = Replay(policy(**BEST), NOW)
-    allowing.add(past(1, to=None))
-    allowing.add(past(2, to="own", data_class="confidential"))
-    assert [one.kind for one in allowing.examples()] == ["newly allowed", "leaves home"]
-    assert allowing.crossings["leaves home", "confidential"] == 1
-    assert allowing.cost_usd.known == 1
+def test_moves_over_the_boundary_are_counted_by_class_and_label() -> None:
+    """A prompt with credentials that went out would stay at home."""
+    found = Detection(found=frozenset({"secret.aws_key"}), detectors="v1")
+    replay = Replay(BY_LABEL, KNOWN)
+    replay.add("r", record(CHEAPEST_AWAY, msgspec.structs.replace(FACTS, detection=found)))
+    assert (replay.outward, replay.homeward) == (0, 1)
+    way = "external → self_hosted"
+    assert replay.crossings == {
+        (way, "class", "internal"): 1,
+        (way, "label", "credentials"): 1,
+    }
 
 
-def test_what_was_not_recorded_is_not_guessed() -> None:
-    """Other detectors, targets that are gone: undecided, each with its reason, and counted nowhere else."""
-    tally = Replay(policy(**HOME), "rules-2")
-    tally.add(past(1))
-    gone = {**QUOTES, "gone": Quote(1, 1)}
-    still = Replay(policy(**HOME), NOW)
-    still.add(msgspec.structs.replace(past(2), quotes=gone))
-    for one, words in ((tally, "other detectors"), (still, "not in the catalogue")):
-        assert (one.decided, one.moved.total(), one.cost_usd.known) == (0, 0, 0)
-        ((reason, count),) = one.undecided.items()
-        assert words in reason
-        assert count == 1
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [
+        ("v0", "label `credentials` needs `secret.*`, which was not looked for then"),
+        ("v9", "nobody knows what detectors `v9` looked for"),
+    ],
+)
+def test_types_that_were_not_looked_for_are_not_guessed(version: str, reason: str) -> None:
+    """A label of a detector that did not run then leaves the request undecided, with the reason."""
+    facts = msgspec.structs.replace(FACTS, detection=Detection(detectors=version))
+    rules = [{"require": HOME, "when": '"credentials" in labels'}]
+    policy = make_policy(CATALOGUE, rules)
+    replay = Replay(only_label(policy, "credentials"), KNOWN)
+    replay.add("r", record(CHEAPEST_AWAY, facts))
+    assert dict(replay.undecidable) == {reason: 1}
+    assert (replay.decided, replay.moves) == (0, {})
 
 
-def test_detectors_do_not_matter_to_a_policy_that_asks_them_nothing() -> None:
-    """Without a label of findings, any record will do."""
-    document = parse_policy(json.dumps({"policy": "p"} | HOME), source="p")
-    tally = Replay(compile_policy(document, TARGETS), "rules-2")
-    tally.add(past())
-    assert tally.decided == 1
-
-
-def test_findings_count_as_they_were_recorded() -> None:
-    """The label is set by what the detectors found then."""
-    rule = {"name": "r", "when": '"personal" in labels', "require": 'target.name == "own"'}
-    tally = Replay(policy(constraints=[rule], **BEST), NOW)
-    tally.add(past(1))
-    tally.add(past(2, detection=EMAIL))
-    (example,) = tally.examples()
-    assert (example.request_id, example.labels) == ("req-2", ("personal",))
-
-
-def test_examples_are_few_and_of_every_kind() -> None:
-    """A thousand moves of one kind do not hide the single refusal."""
-    rule = {"name": "r", "when": '"personal" in labels', "require": 'target.name == ""'}
-    tally = Replay(policy(constraints=[rule, *HOME["constraints"]]), NOW)
-    for number in range(1000):
-        tally.add(past(number))
-    tally.add(past(1000, detection=EMAIL))
-    examples = tally.examples()
-    assert len(examples) == EXAMPLES_MAX
-    assert (examples[0].kind, examples[0].request_id) == ("newly refused", "req-1000")
-
-
-@given(worlds(), worlds())
-def test_a_replay_is_what_deciding_again_says(one: Any, other: Any) -> None:
-    """Over random worlds: moved if, and only if, the first choice is another."""
-    catalogue, _rules, _objective, facts, quotes = one
-    compiled = make_policy(catalogue, other[1], other[2])
-    facts = msgspec.structs.replace(
-        facts, detection=msgspec.structs.replace(facts.detection, detectors=NOW)
+def only_label(policy: CompiledPolicy, name: str) -> CompiledPolicy:
+    """``policy`` with this one label."""
+    return dataclasses.replace(
+        policy, labels=tuple(one for one in policy.labels if one.name == name)
     )
-    before = catalogue[0].name
-    tally = Replay(compiled, NOW)
-    tally.add(Past("r", facts, quotes, before))
-    kept = decide(compiled, facts, None, quotes).kept
-    after = kept[0].target if kept else "refused"
-    assert dict(tally.moved) == ({} if after == before else {(before, after): 1})
+
+
+def test_vanished_target_leaves_the_request_undecided() -> None:
+    """A recorded candidate that the catalogue does not hold is not taken for struck."""
+    replay = Replay(make_policy(CATALOGUE[:2], []), KNOWN)
+    replay.add("r", record(CHEAPEST_AWAY))
+    assert dict(replay.undecidable) == {"`dear` is not in the catalogue any more": 1}
+
+
+def test_examples_are_ten_and_of_every_kind() -> None:
+    """A single refusal is told first, however many others cost more."""
+    replay = Replay(ALL_HOME, KNOWN)
+    for at in range(50):
+        replay.add(f"m{at:02}", record(CHEAPEST_AWAY))
+    replay.add("refused", record(CHEAPEST_AWAY, quotes={"cheap": QUOTES["cheap"]}))
+    examples = replay.examples()
+    assert len(examples) == EXAMPLES_MAX
+    assert examples[0].request_id == "refused"
+    assert {one.before for one in examples[1:]} == {"cheap"}

@@ -1,0 +1,140 @@
+"""How long a replay of recorded decisions takes, and how much memory: 20 rules, 30 targets, one core.
+
+A third of the requests names a model (1 to 3 candidates), the others ask for ``auto`` (12). The database is SQLite, as
+the gateway fills it.
+"""
+
+import asyncio
+import random
+import resource
+import time
+from pathlib import Path
+
+import msgspec
+from sqlalchemy import insert
+
+from gateway.decision_record import DecisionRecord, render_decision
+from gateway.ledger import migrate, open_database
+from gateway.ledger.tables import requests
+from gateway.replay import Span, read_pages, replay_page
+from policies.compile import CompiledPolicy, compile_policy
+from policies.decide import decide
+from policies.document import parse_policy
+from policies.facts import DATA_CLASSES, Detection, Facts, Quote, TargetFacts
+from policies.replay import Replay
+from tests.rows import request
+
+NAME = "replay"
+TYPES = frozenset({"pii.email", "pii.card", "secret.aws_key"})
+BATCH = 1000
+SEED = 7
+
+
+def measure_replay(home: Path, rows: int) -> str:
+    """The figures of a replay of ``rows`` decisions, in words."""
+    path = home / f"replay-{rows}.sqlite"
+    path.unlink(missing_ok=True)
+    url = f"sqlite+aiosqlite:///{path}"
+    asyncio.run(_fill(url, rows))
+    size = path.stat().st_size
+    replay = Replay(_policy("maximize: expected_cost_usd"), {"v1": TYPES})
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    began = time.monotonic()
+    asyncio.run(_replay(url, replay))
+    wall = time.monotonic() - began
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    path.unlink()
+    grown = (after.ru_maxrss - before.ru_maxrss) / 1024
+    return (
+        f"replay: {rows} decisions ({size // rows} bytes each), {wall:.1f} s, {cpu:.1f} s CPU; for a million "
+        f"{cpu * 1e6 / rows:.0f} s CPU; peak memory grew by {grown:.1f} MiB; {replay.moved} moved"
+    )
+
+
+async def _replay(url: str, replay: Replay) -> None:
+    engine = open_database(url)
+    async for page in read_pages(engine, Span()):
+        replay_page(replay, page)
+    await engine.dispose()
+
+
+async def _fill(url: str, rows: int) -> None:
+    await migrate(url)
+    engine, policy = open_database(url), _policy("minimize: expected_cost_usd")
+    dice = random.Random(SEED)  # no secrets: the same rows each time
+    plain = msgspec.structs.asdict(request("r")) | {"labels": "[]", "dropped": "[]"}
+    for start in range(0, rows, BATCH):
+        batch = [
+            plain | {"request_id": f"req_{at:09}", "decision": _decision(dice, policy)}
+            for at in range(start, min(start + BATCH, rows))
+        ]
+        async with engine.begin() as connection:
+            await connection.execute(insert(requests), batch)
+    await engine.dispose()
+
+
+def _targets() -> tuple[TargetFacts, ...]:
+    return tuple(
+        TargetFacts(
+            name=f"provider-{at % 5}/model-{at}",
+            provider=f"provider-{at % 5}",
+            model=f"model-{at}",
+            boundary="self_hosted" if at % 4 == 0 else "external",
+            region=("eu", "us")[at % 2],
+            capabilities=frozenset({"tools", "images", "json_schema", "stream"}),
+            context_tokens_max=200_000,
+            output_tokens_max=8192,
+            retention_days=at % 3 * 15,
+            trains_on_inputs=at % 7 == 0,
+        )
+        for at in range(30)
+    )
+
+
+def _policy(objective: str) -> CompiledPolicy:
+    rules = "\n".join(
+        f"  - {{name: rule {at}, when: '{when}', require: '{require}'}}"
+        for at in range(20)
+        for when, require in [
+            (
+                ('"credentials" in labels', f"request.input_tokens > {20_000 + at}")[at % 2],
+                ('target.boundary == "self_hosted"', f'target.name != "provider-1/model-{at}"')[
+                    at % 2
+                ],
+            )
+        ]
+    )
+    text = (
+        "policy: bench\nlabels:\n  credentials: {detect: [secret.*]}\n  personal: {detect: [pii.*]}\n"
+        f"constraints:\n{rules}\nobjective:\n  - {objective}\n"
+    )
+    return compile_policy(parse_policy(text, source="bench.yaml"), _targets())
+
+
+def _decision(dice: random.Random, policy: CompiledPolicy) -> str:
+    chosen = dice.sample(range(30), dice.randint(1, 3) if dice.random() < 1 / 3 else 12)
+    quotes = {
+        policy.targets[at].name: Quote(dice.randrange(10**7), dice.randrange(10**8), quality=0.5)
+        for at in chosen
+    }
+    found = frozenset({dice.choice(sorted(TYPES))}) if dice.random() < 0.2 else frozenset[str]()
+    facts = Facts(
+        organisation="default",
+        team=f"team-{dice.randrange(9)}",
+        key=f"key_{dice.randrange(99)}",
+        residency="eu",
+        data_class=dice.choice(DATA_CLASSES),
+        detection=Detection(found=found, detectors="v1"),
+        request_model="auto",
+        prefer="policy",
+        needs=frozenset({"tools"}),
+        is_stream=True,
+        input_tokens_estimate=dice.randrange(30_000),
+        output_tokens_max=None,
+        now=1.8e9,
+        needs_bound=True,
+    )
+    return render_decision(
+        DecisionRecord(facts, quotes, "c", decide(policy, facts, chosen, quotes))
+    )
