@@ -19,6 +19,7 @@ from policies.cel import (
     QUOTE_FACTS,
     SCHEMA,
     CelError,
+    Place,
     Scope,
     Tree,
     check_types,
@@ -35,6 +36,7 @@ from policies.facts import (
     DataClass,
     FailureWord,
 )
+from policies.places import find_within
 
 TEXT_BYTES_MAX = 256 * 1024
 
@@ -170,7 +172,7 @@ class PolicyDocument(msgspec.Struct, frozen=True):
 
 
 UNKNOWN_NUMBERS = tuple(
-    path for path in QUOTE_FACTS if SCHEMA[path][0] == "number" and SCHEMA[path][2]
+    path for path in QUOTE_FACTS if SCHEMA[path][0] == "double" and SCHEMA[path][2]
 )
 """Numbers of a target that may be unknown, so that an objective may say what they count as."""
 
@@ -180,7 +182,9 @@ class _Places:
 
     def __init__(self, text: str, source: str) -> None:
         self.source = source
+        self._text = text
         self._marks: dict[str, tuple[int, int]] = {}
+        self._scalars: dict[str, yaml.ScalarNode] = {}
         try:
             self._refuse_aliases(text)
             root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -207,7 +211,9 @@ class _Places:
 
     def _walk(self, node: yaml.Node, path: str) -> None:
         self._marks[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
-        if isinstance(node, yaml.MappingNode):
+        if isinstance(node, yaml.ScalarNode):
+            self._scalars[path] = node
+        elif isinstance(node, yaml.MappingNode):
             seen: set[str] = set()
             for key, value in node.value:
                 word = str(key.value)
@@ -219,12 +225,16 @@ class _Places:
             for at, value in enumerate(node.value):
                 self._walk(value, f"{path}[{at}]")
 
-    def error(self, message: str, path: str, column: int = 0) -> PolicyError:
-        """The error at ``path``, or at the nearest thing around it."""
+    def error(self, message: str, path: str, within: Place | None = None) -> PolicyError:
+        """The error at ``path``, or at the nearest thing around it; ``within`` the text that stands there."""
+        scalar = self._scalars.get(path)
+        if scalar is not None and within is not None:
+            line, column = find_within(self._text, scalar, within)
+            return PolicyError(message, source=self.source, line=line, column=column)
         while path and path not in self._marks:
             path = path[: max(path.rfind("."), path.rfind("["), 0)]
         line, start = self._marks.get(path, (1, 1))
-        return PolicyError(message, source=self.source, line=line, column=start + column)
+        return PolicyError(message, source=self.source, line=line, column=start)
 
 
 def parse_policy(text: str, *, source: str) -> PolicyDocument:
@@ -300,7 +310,7 @@ def _trees(data: DocumentData, places: _Places) -> dict[str, Tree]:
             check_types(tree, kind)
             check_words(tree, domains)
         except CelError as error:
-            raise places.error(str(error), path, error.column) from error
+            raise places.error(str(error), path, error.at) from error
         trees[path] = tree
 
     for name, label in data.labels.items():

@@ -4,6 +4,7 @@ Promises: ranking never brings a target back; what is not known comes last unles
 counts as; a target is dropped only where it could never be reached.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -105,9 +106,10 @@ def _by_objective(
 
     def key(at: int) -> float:
         try:
-            return objective.sign * float(objective.number(request, policy.rows[at], rows[at]))
+            found = float(objective.number(request, policy.rows[at], rows[at]))
         except Unevaluable:
             return LAST
+        return LAST if math.isnan(found) else objective.sign * found
 
     if len(good) == len(left):
         order = _sort(policy, left, key)

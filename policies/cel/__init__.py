@@ -1,7 +1,7 @@
 """CEL, as far as policies need it: text → tree → Python closure.
 
 ``cel-python`` parses; the tree, the types and the compiler are ours. What is not in the tree (macros,
-arithmetic, maps) is refused with its place.
+maps, times) is refused with its place.
 """
 
 from policies.cel.python import Closure, Unevaluable, compile_tree
@@ -18,7 +18,7 @@ from policies.cel.schema import (
     scopes_of,
     words_of,
 )
-from policies.cel.tree import CelError, Tree, parse
+from policies.cel.tree import CelError, Place, Tree, parse
 
 __all__ = [
     "DOMAINS",
@@ -28,6 +28,7 @@ __all__ = [
     "TARGET_FACTS",
     "CelError",
     "Closure",
+    "Place",
     "Scope",
     "Tree",
     "Unevaluable",

@@ -4,11 +4,21 @@ The generated text is made of our own operators, names from the schema and ``rep
 nothing of a document is ever executed. ``cel-python`` is the oracle in the tests.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import assert_never, cast
 
 from policies.cel import tree as t
-from policies.cel.schema import QUOTE_FACTS, REQUEST_FACTS, SCHEMA, SLOTS, TARGET_FACTS, may_fail
+from policies.cel.schema import (
+    QUOTE_FACTS,
+    REQUEST_FACTS,
+    SCHEMA,
+    SLOTS,
+    TARGET_FACTS,
+    kind_of,
+    may_fail,
+    patterns_of,
+)
 
 Value = str | int | float | bool | None | frozenset[str]
 Facts = Mapping[str, Value]
@@ -17,7 +27,7 @@ Closure = Callable[[Row, Row, Row], bool]
 
 
 class Unevaluable(Exception):
-    """A fact that the expression needs is unknown."""
+    """A fact that the expression needs is unknown, or arithmetic has no result."""
 
 
 def compile_tree(node: t.Tree) -> Closure:
@@ -27,7 +37,9 @@ def compile_tree(node: t.Tree) -> Closure:
     ``node`` has passed ``check_types``.
     """
     source = f"lambda r, t, q: {_source(node)}"
-    space = {"__builtins__": {}, "len": len, "_fail": _fail, "_either": _either, "_both": _both}
+    space: dict[str, object] = {"__builtins__": {}, **_FUNCTIONS}
+    for pattern in patterns_of(node):
+        space[_pattern_name(pattern)] = t.compile_pattern(pattern)
     return cast("Closure", eval(source, space))  # noqa: S307  # text of our own making, see above
 
 
@@ -40,13 +52,13 @@ def pack(facts: Facts) -> tuple[Row, Row, Row]:
     )
 
 
-def _source(node: t.Tree) -> str:  # noqa: C901  # one case a node: a table, not a tangle
+def _source(node: t.Tree) -> str:  # noqa: C901, PLR0912  # one case a node: a table, not a tangle
     match node:
         case t.Constant(value):
             return repr(value)
         case t.Items(items):
             return "{" + ", ".join(repr(item.value) for item in items) + "}" if items else "()"
-        case t.Name(path, _):
+        case t.Name(path):
             place = SLOTS[path]
             if SCHEMA[path][2]:
                 return f"(v if (v := {place}) is not None else _fail())"
@@ -67,8 +79,29 @@ def _source(node: t.Tree) -> str:  # noqa: C901  # one case a node: a table, not
             return f"({_source(yes)} if {_source(condition)} else {_source(no)})"
         case t.Size(container):
             return f"len({_source(container)})"
+        case t.Arithmetic(operator, left, right):
+            return _arithmetic(operator, node, _source(left), _source(right))
+        case t.Negate(operand):
+            source = f"-{_source(operand)}"
+            return f"_checked({source})" if kind_of(node) == "int" else f"({source})"
+        case t.Matches(subject, pattern):
+            return f"_matches({_pattern_name(pattern)}, {_source(subject)})"
         case _:
             assert_never(node)
+
+
+def _arithmetic(operator: t.Operator, node: t.Tree, left: str, right: str) -> str:
+    if operator == "%":
+        return f"_remainder({left}, {right})"
+    if operator == "/":
+        return f"{'_quotient' if kind_of(node) == 'int' else '_divided'}({left}, {right})"
+    if kind_of(node) == "int":
+        return f"_checked({left} {operator} {right})"
+    return f"({left} {operator} {right})"
+
+
+def _pattern_name(pattern: str) -> str:
+    return f"_p{pattern.encode().hex()}"
 
 
 def _logical(left: t.Tree, right: t.Tree, word: str, guarded: str) -> str:
@@ -82,9 +115,9 @@ def _logical(left: t.Tree, right: t.Tree, word: str, guarded: str) -> str:
 
 def _test(kind: t.TextTest, subject: str, text: str) -> str:
     if kind == "startsWith":
-        return f"({subject}[:len({text})] == {text})"
+        return f"{subject}.startswith({text})"
     if kind == "endsWith":
-        return f"({text} == '' or {subject}[-len({text}):] == {text})"
+        return f"{subject}.endswith({text})"
     return f"({text} in {subject})"
 
 
@@ -112,3 +145,56 @@ def _both(left: Callable[[], bool], right: Callable[[], bool]) -> bool:
             return False
         raise
     return right()
+
+
+def _checked(number: int) -> int:
+    """CEL's whole numbers have 64 bits, and more is an error."""
+    if t.INT_MIN <= number <= t.INT_MAX:
+        return number
+    raise Unevaluable
+
+
+def _quotient(left: int, right: int) -> int:
+    """Towards zero, as CEL divides; Python divides towards the smaller."""
+    if right == 0:
+        raise Unevaluable
+    found = abs(left) // abs(right)
+    return _checked(found if (left < 0) == (right < 0) else -found)
+
+
+def _remainder(left: int, right: int) -> int:
+    """What :func:`_quotient` leaves: it has the sign of ``left``."""
+    if right == 0:
+        raise Unevaluable
+    found = abs(left) % abs(right)
+    return -found if left < 0 else found
+
+
+def _divided(left: float, right: float) -> float:
+    """As IEEE 754 divides: by zero gives an infinity, or no number."""
+    if right != 0:
+        return left / right
+    if left == 0 or math.isnan(left):
+        return math.nan
+    return math.copysign(math.inf, left) * math.copysign(1.0, right)
+
+
+def _matches(search: Callable[[str], object], text: str) -> bool:
+    try:
+        return search(text) is not None
+    except UnicodeEncodeError as error:  # half a surrogate pair, which is no text to RE2
+        raise Unevaluable from error
+
+
+_FUNCTIONS: Mapping[str, object] = {
+    "len": len,
+    "_fail": _fail,
+    "_either": _either,
+    "_both": _both,
+    "_checked": _checked,
+    "_quotient": _quotient,
+    "_remainder": _remainder,
+    "_divided": _divided,
+    "_matches": _matches,
+}
+"""All that generated code may call, beside patterns."""

@@ -12,7 +12,20 @@ from typing import Literal, assert_never
 from policies.cel import tree as t
 from policies.facts import BOUNDARIES, CAPABILITIES, DATA_CLASSES, NEEDS
 
-Kind = Literal["text", "number", "truth", "texts", "numbers", "null"]
+Kind = Literal["text", "int", "double", "truth", "texts", "numbers", "null"]
+Wanted = Kind | Literal["number"]
+"""What a place may need: a ``number`` is of either kind."""
+
+WORDS: dict[Wanted, str] = {
+    "text": "text",
+    "int": "a whole number",
+    "double": "a number with a fraction",
+    "number": "a number",
+    "truth": "true or false",
+    "texts": "a list of texts",
+    "numbers": "a list of numbers",
+    "null": "null",
+}
 
 
 class Scope(Flag):
@@ -29,34 +42,34 @@ SCHEMA: dict[str, tuple[Kind, Scope, bool]] = {
     "request.model": ("text", Scope.REQUEST, False),
     "request.data_class": ("text", Scope.REQUEST, False),
     "request.is_stream": ("truth", Scope.REQUEST, False),
-    "request.input_tokens": ("number", Scope.REQUEST, False),
+    "request.input_tokens": ("int", Scope.REQUEST, False),
     "request.needs": ("texts", Scope.REQUEST, False),
     "tenant.organisation": ("text", Scope.REQUEST, False),
     "tenant.team": ("text", Scope.REQUEST, False),
     "tenant.key": ("text", Scope.REQUEST, False),
     "tenant.residency": ("text", Scope.REQUEST, False),
     "task": ("text", Scope.REQUEST, True),
-    "difficulty": ("number", Scope.REQUEST, True),
-    "clock.hour": ("number", Scope.REQUEST, False),
-    "clock.weekday": ("number", Scope.REQUEST, False),
+    "difficulty": ("double", Scope.REQUEST, True),
+    "clock.hour": ("int", Scope.REQUEST, False),
+    "clock.weekday": ("int", Scope.REQUEST, False),
     "target.name": ("text", Scope.TARGET, False),
     "target.provider": ("text", Scope.TARGET, False),
     "target.model": ("text", Scope.TARGET, False),
     "target.boundary": ("text", Scope.TARGET, False),
     "target.region": ("text", Scope.TARGET, False),
     "target.capabilities": ("texts", Scope.TARGET, False),
-    "target.context_tokens_max": ("number", Scope.TARGET, False),
-    "target.output_tokens_max": ("number", Scope.TARGET, False),
-    "target.retention_days": ("number", Scope.TARGET, True),
+    "target.context_tokens_max": ("int", Scope.TARGET, False),
+    "target.output_tokens_max": ("int", Scope.TARGET, False),
+    "target.retention_days": ("int", Scope.TARGET, True),
     "target.trains_on_inputs": ("truth", Scope.TARGET, True),
-    "quality": ("number", Scope.QUOTE, True),
-    "cached_tokens": ("number", Scope.QUOTE, False),
+    "quality": ("double", Scope.QUOTE, True),
+    "cached_tokens": ("int", Scope.QUOTE, False),
     "target.healthy": ("truth", Scope.QUOTE, False),
     "target.capable": ("truth", Scope.QUOTE, False),
-    "expected_cost_usd": ("number", Scope.QUOTE, True),
-    "worst_case_cost_usd": ("number", Scope.QUOTE, True),
-    "worst_case_request_cost_usd": ("number", Scope.QUOTE, True),
-    "expected_ttft_s": ("number", Scope.QUOTE, True),
+    "expected_cost_usd": ("double", Scope.QUOTE, True),
+    "worst_case_cost_usd": ("double", Scope.QUOTE, True),
+    "worst_case_request_cost_usd": ("double", Scope.QUOTE, True),
+    "expected_ttft_s": ("double", Scope.QUOTE, True),
 }
 """Fact → (type, scope, may be unknown). An unknown fact makes a comparison impossible to evaluate."""
 
@@ -94,7 +107,7 @@ def check_words(node: t.Tree, domains: Mapping[str, frozenset[str]]) -> None:
             continue
         close = difflib.get_close_matches(str(value), sorted(known), n=1)
         hint = f": did you mean `{close[0]}`?" if close else f"; there are {_listed(known)}"
-        raise t.CelError(f"`{value}` is nothing that `{name.path}` can be{hint}", name.column)
+        raise t.CelError(f"`{value}` is nothing that `{name.path}` can be{hint}", name.at)
 
 
 def _listed(words: frozenset[str]) -> str:
@@ -119,11 +132,11 @@ def words_of(node: t.Tree) -> Iterator[tuple[t.Name, object]]:
         yield from words_of(child)
 
 
-def check_types(node: t.Tree, wanted: Kind = "truth") -> None:
+def check_types(node: t.Tree, wanted: Wanted = "truth") -> None:
     """Raises :class:`CelError` where facts are unknown by name or types do not fit."""
-    found = _kind(node)
-    if found != wanted:
-        raise t.CelError(f"this is {found}, where {wanted} is needed")
+    found = kind_of(node)
+    if found != wanted and not (wanted == "number" and found in NUMBERS):
+        raise t.CelError(f"this is {WORDS[found]}, where {WORDS[wanted]} is needed", node.at)
 
 
 def scopes_of(node: t.Tree) -> Scope:
@@ -135,8 +148,18 @@ def scopes_of(node: t.Tree) -> Scope:
 
 
 def may_fail(node: t.Tree) -> bool:
-    """Whether an unknown fact can make ``node`` impossible to evaluate."""
-    return any(SCHEMA[name.path][2] for name in names_of(node))
+    """Whether an unknown fact, arithmetic or a text can make ``node`` impossible to evaluate."""
+    if isinstance(node, t.Name):
+        return SCHEMA[node.path][2]
+    return isinstance(node, t.Arithmetic | t.Negate | t.Matches) or any(
+        may_fail(child) for child in children_of(node)
+    )
+
+
+def patterns_of(node: t.Tree) -> frozenset[str]:
+    """Every pattern in ``node``."""
+    own = {node.pattern} if isinstance(node, t.Matches) else set[str]()
+    return frozenset(own).union(*(patterns_of(child) for child in children_of(node)))
 
 
 def names_of(node: t.Tree) -> list[t.Name]:
@@ -151,10 +174,14 @@ def children_of(node: t.Tree) -> tuple[t.Tree, ...]:
     match node:
         case t.Constant() | t.Name() | t.Items():
             return ()
-        case t.Not(operand):
+        case t.Not(operand) | t.Negate(operand):
             return (operand,)
-        case t.Both(left, right) | t.Either(left, right) | t.Compare(_, left, right):
+        case t.Both(left, right) | t.Either(left, right):
             return (left, right)
+        case t.Compare(_, left, right) | t.Arithmetic(_, left, right):
+            return (left, right)
+        case t.Matches(subject):
+            return (subject,)
         case t.In(item, container):
             return (item, container)
         case t.Test(_, subject, text):
@@ -167,54 +194,69 @@ def children_of(node: t.Tree) -> tuple[t.Tree, ...]:
             assert_never(node)
 
 
-def _kind(node: t.Tree) -> Kind:  # noqa: C901, PLR0912  # one case a node: a table, not a tangle
+def kind_of(node: t.Tree) -> Kind:  # one case a node: a table, not a tangle
+    """What ``node`` gives. Raises :class:`CelError` as :func:`check_types` does."""
     match node:
         case t.Constant(value):
             return _kind_of_constant(value)
         case t.Items(items):
-            kinds = {_kind(item) for item in items}
-            if len(kinds) > 1 or not kinds <= {"text", "number"}:
-                raise t.CelError("the constants of a list must be all text or all numbers")
-            return "numbers" if kinds == {"number"} else "texts"
-        case t.Name(path, column):
+            kinds = {kind_of(item) for item in items}
+            if kinds <= {"text"}:
+                return "texts"
+            if kinds <= NUMBERS:
+                return "numbers"
+            raise t.CelError("the constants of a list must be all text or all numbers", node.at)
+        case t.Name(path):
             if path not in SCHEMA:
-                raise t.CelError(f"there is no fact `{path}`{_nearest(path)}", column)
+                raise t.CelError(f"there is no fact `{path}`{_nearest(path)}", node.at)
             return SCHEMA[path][0]
-        case t.Compare(operator, left, right):
-            _check_compare(operator, _kind(left), _kind(right))
-            return "truth"
-        case t.In(item, container):
-            if (_kind(item), _kind(container)) not in (("text", "texts"), ("number", "numbers")):
-                raise t.CelError(
-                    "`in` needs text in a list of texts, or a number in one of numbers"
-                )
-            return "truth"
-        case t.Test(_, subject, text):
-            if _kind(subject) != "text" or _kind(text) != "text":
-                raise t.CelError("this test is about text")
-            return "truth"
         case t.Size(container):
-            if _kind(container) not in ("texts", "numbers", "text"):
-                raise t.CelError("`size` needs a list or text")
-            return "number"
+            if kind_of(container) not in ("texts", "numbers", "text"):
+                raise t.CelError("`size` needs a list or text", container.at)
+            return "int"
         case t.Choice(condition, yes, no):
             check_types(condition)
-            check_types(no, _kind(yes))
-            return _kind(yes)
+            check_types(no, kind_of(yes))
+            return kind_of(yes)
+        case t.Negate(operand):
+            check_types(operand, "number")
+            return kind_of(operand)
+        case t.Arithmetic():
+            return _kind_of_arithmetic(node)
+        case _:
+            _check_truth(node)
+            return "truth"
+
+
+NUMBERS: frozenset[Kind] = frozenset({"int", "double"})
+
+
+def _check_truth(
+    node: t.Compare | t.In | t.Test | t.Matches | t.Not | t.Both | t.Either,
+) -> None:
+    match node:
+        case t.Compare(operator, left, right):
+            _check_compare(operator, left, right)
+        case t.In(item, container):
+            pair = (kind_of(item), kind_of(container))
+            if pair not in (("text", "texts"), ("int", "numbers"), ("double", "numbers")):
+                said = "`in` needs text in a list of texts, or a number in one of numbers"
+                raise t.CelError(said, item.at)
+        case t.Test(kind, subject, text):
+            for part in (subject, text):
+                if kind_of(part) != "text":
+                    raise t.CelError(f"`{kind}` is about text, not {WORDS[kind_of(part)]}", part.at)
+        case t.Matches(subject):
+            if kind_of(subject) != "text":
+                said = f"`matches` is about text, not {WORDS[kind_of(subject)]}"
+                raise t.CelError(said, subject.at)
         case t.Not(operand):
             check_types(operand)
-            return "truth"
         case t.Both(left, right) | t.Either(left, right):
             check_types(left)
             check_types(right)
-            return "truth"
         case _:
             assert_never(node)
-
-
-def _demand(is_fine: bool, message: str) -> None:  # noqa: FBT001  # an assertion about input
-    if not is_fine:
-        raise t.CelError(message)
 
 
 def _kind_of_constant(value: object) -> Kind:
@@ -222,21 +264,54 @@ def _kind_of_constant(value: object) -> Kind:
         return "null"
     if isinstance(value, bool):
         return "truth"
-    return "text" if isinstance(value, str) else "number"
+    if isinstance(value, str):
+        return "text"
+    return "int" if isinstance(value, int) else "double"
 
 
-def _check_compare(operator: str, left: Kind, right: Kind) -> None:
-    if left != right or left not in ("text", "number", "truth"):
-        raise t.CelError(f"`{operator}` cannot compare {left} with {right}")
-    if left == "truth" and operator not in ("==", "!="):
-        raise t.CelError(f"`{operator}` does not order truth values")
+def _kind_of_arithmetic(node: t.Arithmetic) -> Kind:
+    operator = node.operator
+    left, right = kind_of(node.left), kind_of(node.right)
+    for part in (node.left, node.right):
+        kind = kind_of(part)
+        if kind not in NUMBERS:
+            raise t.CelError(f"`{operator}` is for numbers, not {WORDS[kind]}", part.at)
+    if left != right:
+        whole = node.left if left == "int" else node.right
+        hint = (
+            f": write `{whole.value}.0`"
+            if isinstance(whole, t.Constant)
+            else ", and there are no conversions: take facts of one kind"
+        )
+        said = f"`{operator}` does not mix whole numbers with fractions{hint}"
+        raise t.CelError(said, whole.at)
+    if operator == "%" and left == "double":
+        raise t.CelError("`%` is for whole numbers", node.at)
+    return left
+
+
+def _check_compare(operator: t.Comparison, left: t.Tree, right: t.Tree) -> None:
+    one, other = kind_of(left), kind_of(right)
+    if one in NUMBERS and other in NUMBERS:
+        return
+    if one != other or one not in ("text", "truth"):
+        said = f"`{operator}` cannot compare {WORDS[one]} with {WORDS[other]}"
+        raise t.CelError(said, right.at)
+    if one == "truth" and operator not in ("==", "!="):
+        raise t.CelError(f"`{operator}` does not order truth values", left.at)
 
 
 def _nearest(path: str) -> str:
+    """The fact that was meant: the same word of another owner, or letters that are nearly the same."""
     tail = path.rpartition(".")[2]
     for known in SCHEMA:
         if known.rpartition(".")[2] == tail or known.startswith(f"{path}."):
             return f": did you mean `{known}`?"
+    if close := difflib.get_close_matches(path, SCHEMA, n=1, cutoff=0.7):
+        return f": did you mean `{close[0]}`?"
+    tails = {known.rpartition(".")[2]: known for known in SCHEMA}
+    if close := difflib.get_close_matches(tail, tails, n=1, cutoff=0.75):
+        return f": did you mean `{tails[close[0]]}`?"
     return f"; there are {', '.join(sorted(SCHEMA))}"
 
 

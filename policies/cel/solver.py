@@ -24,6 +24,7 @@ from policies.cel.terms import (
     either,
     lift,
     negate,
+    real,
     same,
     string,
 )
@@ -93,7 +94,7 @@ class Formulas:
             raise TypeError("this is no truth")
         return found
 
-    def symbol(self, tree: t.Tree) -> Symbol:  # one case a node: a table, not a tangle
+    def symbol(self, tree: t.Tree) -> Symbol:  # noqa: C901  # one case a node: a table, not a tangle
         """``tree`` for every value of its facts."""
         match tree:
             case t.Constant(value):
@@ -119,6 +120,10 @@ class Formulas:
                 return self._test(kind, self.symbol(subject), self.symbol(text))
             case t.Size(container):
                 return self._size(self.symbol(container))
+            case t.Arithmetic() | t.Negate():
+                return self._free_number()
+            case t.Matches(subject, pattern):
+                return self._matches(self.symbol(subject), pattern)
             case _:
                 assert_never(tree)
 
@@ -127,6 +132,26 @@ class Formulas:
         self.inexact.append(what)
         self._free += 1
         return Truth(both(boolean(f"free {id(self)} {self._free}"), negate(fails)), fails)
+
+    def _free_number(self) -> Number:
+        """A number that nobody knows, and that may not be one at all (an overflow, a division by zero)."""
+        self.inexact.append("arithmetic")
+        self._free += 1
+        name = f"free number {id(self)} {self._free}"
+        return Number(real(name), boolean(f"{name} fails"))
+
+    def _matches(self, subject: Symbol, pattern: str) -> Truth:
+        if not isinstance(subject, Text):
+            raise TypeError("this test is about texts")
+        if subject.words is None:
+            # a text may be no text to RE2 (half a surrogate pair), so this can fail too
+            found = self._leave_free(f"the pattern `{pattern}`", subject.fails)
+            self._free += 1
+            failed = boolean(f"free failure {id(self)} {self._free}")
+            return Truth(both(found.holds, negate(failed)), either(found.fails, failed))
+        search = t.compile_pattern(pattern)
+        fitting = [subject.value == at for at, word in enumerate(subject.words) if search(word)]
+        return Truth(both(negate(subject.fails), any_of(fitting)), subject.fails)
 
     def _choice(self, condition: Truth, yes: Symbol, no: Symbol) -> Symbol:
         holds, fails = condition.holds, condition.fails

@@ -4,9 +4,13 @@ It walks the tree of each expression for each target and each way of filling in 
 outcomes: true, false, and None for what cannot be evaluated.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, assert_never
+
+import re2
 
 from policies.cel import tree as t
 from policies.document import PolicyDocument
@@ -211,14 +215,14 @@ def _truth(tree: t.Tree, world: World) -> bool | None:
     return value
 
 
-def evaluate(tree: t.Tree, world: World) -> Any:  # one case a node
+def evaluate(tree: t.Tree, world: World) -> Any:  # noqa: C901, PLR0912  # one case a node
     """The value of ``tree``, None where it cannot be evaluated."""
     match tree:
         case t.Constant(value):
             return value
         case t.Items(items):
             return [item.value for item in items]
-        case t.Name(path, _):
+        case t.Name(path):
             return world.labels if path == "labels" else world.facts[path]
         case t.Not(operand):
             inner = _truth(operand, world)
@@ -242,8 +246,42 @@ def evaluate(tree: t.Tree, world: World) -> Any:  # one case a node
         case t.Size(container):
             many = evaluate(container, world)
             return None if many is None else len(many)
+        case t.Negate(operand):
+            inner = evaluate(operand, world)
+            return -inner if isinstance(inner, float) else _calculate("-", 0, inner)
+        case t.Arithmetic(operator, left, right):
+            return _calculate(operator, evaluate(left, world), evaluate(right, world))
+        case t.Matches(subject, pattern):
+            whole = evaluate(subject, world)
+            return None if whole is None else re2.search(pattern, whole) is not None
         case _:
             assert_never(tree)
+
+
+def _calculate(operator: str, left: Any, right: Any) -> Any:
+    """Whole numbers of 64 bits exactly, None for what they cannot hold; fractions as doubles."""
+    if left is None or right is None:
+        return None
+    if isinstance(right, float):
+        if operator == "/" and right == 0:
+            return (
+                math.nan
+                if left == 0 or math.isnan(left)
+                else math.copysign(math.inf, left * math.copysign(1, right))
+            )
+        plain = {"+": float.__add__, "-": float.__sub__, "*": float.__mul__, "/": float.__truediv__}
+        return plain[operator](float(left), right)
+    if operator in ("/", "%") and right == 0:
+        return None
+    quotient = math.trunc(Fraction(left, right or 1))
+    found = {
+        "+": left + right,
+        "-": left - right,
+        "*": left * right,
+        "/": quotient,
+        "%": left - right * quotient,
+    }[operator]
+    return found if -(2**63) <= found < 2**63 else None
 
 
 def _compare(operator: str, left: Any, right: Any) -> bool | None:

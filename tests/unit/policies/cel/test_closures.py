@@ -94,12 +94,12 @@ def test_an_unknown_fact_decides_nothing(text: str, lost: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "(", "1 + 1 == 2", "[1, 2].map(x, x)", "has(target.region)", "{'a': 1}", 'labels["a"]',
+        "", "(", "[1, 2].map(x, x)", "has(target.region)", "{'a': 1}", 'labels["a"]',
         "request.nothing", "request", "quality == 'x'", "labels == 3", "1", '"a"', "timestamp('x')",
         "request.model < 3", "true < false", "b'bytes' == b'x'", "size(3) > 1", "3 in labels",
     ],
 )  # fmt: skip
 def test_what_policies_do_not_know_is_refused(text: str) -> None:
-    """Macros, arithmetic, maps, unknown facts and types that do not fit: an error, never a guess."""
+    """Macros, maps, times, unknown facts and types that do not fit: an error, never a guess."""
     with pytest.raises(CelError):
         check_types(parse(text))
