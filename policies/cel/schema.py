@@ -216,11 +216,14 @@ def kind_of(node: t.Tree) -> Kind:  # one case a node: a table, not a tangle
             return "int"
         case t.Choice(condition, yes, no):
             check_types(condition)
-            check_types(no, kind_of(yes))
-            return kind_of(yes)
+            kind = kind_of(yes)  # once: twice at each level would be 2 ** depth times
+            check_types(no, kind)
+            return kind
         case t.Negate(operand):
-            check_types(operand, "number")
-            return kind_of(operand)
+            kind = kind_of(operand)
+            if kind not in NUMBERS:
+                raise t.CelError(f"`-` is for numbers, not {WORDS[kind]}", operand.at)
+            return kind
         case t.Arithmetic():
             return _kind_of_arithmetic(node)
         case _:
@@ -272,8 +275,8 @@ def _kind_of_constant(value: object) -> Kind:
 def _kind_of_arithmetic(node: t.Arithmetic) -> Kind:
     operator = node.operator
     left, right = kind_of(node.left), kind_of(node.right)
-    for part in (node.left, node.right):
-        kind = kind_of(part)
+    sides: tuple[tuple[t.Tree, Kind], ...] = ((node.left, left), (node.right, right))
+    for part, kind in sides:
         if kind not in NUMBERS:
             raise t.CelError(f"`{operator}` is for numbers, not {WORDS[kind]}", part.at)
     if left != right:

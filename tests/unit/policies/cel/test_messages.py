@@ -12,8 +12,8 @@ HEAD = "policy: p\nconstraints:\n  - name: n\n    require: "
     [
         ("target.boundry == 'x'", 4, 14, "did you mean `target.boundary`?"),
         ("'target.boundry == ''x'''", 4, 15, "did you mean `target.boundary`?"),
-        ("''''' == ''a'' && boundary == ''x'''", 4, 17, "this is not a CEL expression"),
-        ("'''a'' in labells'", 4, 22, "did you mean `labels`?"),
+        ("''''' == ''a'' && boundary == ''x'''", 4, 32, "did you mean `target.boundary`?"),
+        ("'''a'' in labells'", 4, 24, "did you mean `labels`?"),
         ("\"\\\"a\\\" == 'a' && boundary == 'x'\"", 4, 31, "did you mean `target.boundary`?"),
         ("|\n      true ||\n        boundary == 'x'", 6, 9, "did you mean `target.boundary`?"),
         (">-\n      true ||\n      boundary == 'x'", 6, 7, "did you mean `target.boundary`?"),
