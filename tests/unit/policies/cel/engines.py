@@ -11,6 +11,7 @@ from typing import Any
 import cel
 import celpy
 from celpy.adapter import json_to_cel
+from celpy.evaluation import CELEvalError
 
 from policies.cel import Tree, Unevaluable, check_types, compile_tree, parse
 from policies.cel import tree as t
@@ -36,9 +37,9 @@ def ask_celpy(environment: celpy.Environment, text: str, facts: Mapping[str, Val
     activation = {name: json_to_cel(value) for name, value in nest(facts).items()}
     try:
         found = program.evaluate(activation)
-    except celpy.CELEvalError:
+    except CELEvalError:
         return FAILS
-    return FAILS if isinstance(found, celpy.CELEvalError) else bool(found)
+    return FAILS if isinstance(found, CELEvalError) else bool(found)
 
 
 def ask_rust(text: str, facts: Mapping[str, Value]) -> Outcome:
