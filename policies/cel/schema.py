@@ -194,7 +194,7 @@ def children_of(node: t.Tree) -> tuple[t.Tree, ...]:
             assert_never(node)
 
 
-def kind_of(node: t.Tree) -> Kind:  # one case a node: a table, not a tangle
+def kind_of(node: t.Tree) -> Kind:  # noqa: C901  # one case a node: a table, not a tangle
     """What ``node`` gives. Raises :class:`CelError` as :func:`check_types` does."""
     match node:
         case t.Constant(value):
