@@ -4,6 +4,7 @@
     make bench ARGS="--only moegate"       some sides (comma separated)
     make bench ARGS="--only translation"   a stream between formats, beside passing it on
     make bench ARGS="--only replay"        recorded decisions under another policy
+    make bench ARGS="--only policies"      expressions beside other engines, decisions, proofs
     make bench ARGS="--quick"              short runs, one repetition
 
 Each side runs on CPU 0; stub, load and databases on CPU 1. CPU time is the run time of the side's whole
@@ -21,6 +22,8 @@ import sys
 from pathlib import Path
 
 from tests.bench import load, process
+from tests.bench.deciding import NAME as POLICIES
+from tests.bench.deciding import measure_policies
 from tests.bench.measuring import (
     STUB_PORT,
     Question,
@@ -51,7 +54,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     asked = parser.parse_args()
     wanted = [name for name in asked.only.split(",") if name]
-    unknown = set(wanted) - {side.name for side in SIDES} - {TRANSLATION, REPLAY}
+    unknown = set(wanted) - {side.name for side in SIDES} - {TRANSLATION, REPLAY, POLICIES}
     if unknown:
         parser.error(f"no side is called {', '.join(sorted(unknown))}")
     home = Path(os.environ.get("BENCH_HOME", REPOSITORY / ".bench"))
@@ -74,6 +77,9 @@ def main() -> None:
     if not wanted or REPLAY in wanted:
         sys.stderr.write(f"{REPLAY} …\n")
         tables.append(measure_replay(home, 10_000 if asked.quick else 100_000))
+    if not wanted or POLICIES in wanted:
+        sys.stderr.write(f"{POLICIES} …\n")
+        tables.append(measure_policies())
     print("\n\n".join(tables))
     if asked.json is not None:
         figures: dict[str, object] = {

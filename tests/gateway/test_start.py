@@ -116,7 +116,7 @@ def test_second_gateway_on_one_postgresql(
         (
             "MOEGATE_POLICY",
             "nope",
-            "policy `nope`: no such file, and shipped are balanced, private",
+            "policy `nope`: no such file, and shipped are balanced, cheap",
         ),
         ("MOEGATE_POLICY", "/", "cannot read the policy `/`: Is a directory"),
         ("SGLANG_URLS", "gpu-1:30000", "`SGLANG_URLS` needs a base URL"),
