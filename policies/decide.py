@@ -46,7 +46,7 @@ def decide(
         worlds = Worlds(policy.labels, facts.detection, request)
         labels, unknown = worlds.sort()
     request = (labels, *request[1:])
-    numbers = Numbers(policy, facts, quotes)
+    numbers = Numbers(policy, facts, asked, quotes)
     struck: list[Struck] = []
     gone = 0
     for constraint in policy.constraints:
@@ -89,7 +89,7 @@ def find_filling(
     none does."""
     request = request_row(facts)
     worlds = Worlds(policy.labels, facts.detection, request)
-    numbers = Numbers(policy, facts, quotes)
+    numbers = Numbers(policy, facts, (0,), quotes)
     for constraint in policy.constraints:
         for one in worlds.fill(constraint.labels) or ():
             when = constraint.when
@@ -175,7 +175,7 @@ def _violators(
     possible: Sequence[Request],
 ) -> list[int]:
     """Those of ``asked`` for which, in some filling, ``when`` may hold and ``require`` does not."""
-    rows, quoted, demand = policy.rows, numbers.rows(asked), require.closure
+    rows, quoted, demand = policy.rows, numbers.rows(), require.closure
     bad: list[int] = []
     for at in asked:
         row, own = rows[at], quoted[at]
@@ -230,7 +230,7 @@ def _fit(
     can, has_room = able(policy, facts), roomy(policy, facts)
     fit: list[int] = []
     for at in left:
-        name, quote = policy.targets[at].name, numbers.quote(at)
+        name, quote = policy.targets[at].name, numbers.quotes[at]
         if not can >> at & 1:
             struck.append(Struck(name, "capability", "", _say_unable(policy, facts, at)))
         elif not has_room >> at & 1:

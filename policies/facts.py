@@ -32,7 +32,7 @@ FAILURE_WORDS: tuple[FailureWord, ...] = get_args(FailureWord)
 """Failures after which another target may do better."""
 
 
-class Segment(msgspec.Struct, frozen=True, omit_defaults=True):
+class Segment(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A piece of text of the prompt: who said it, what kind of part it stood in, the text."""
 
     role: str
@@ -73,7 +73,7 @@ class TargetFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     trains_on_inputs: bool | None = None
 
 
-class Quote(msgspec.Struct, frozen=True, omit_defaults=True):
+class Quote(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One target's numbers for one request: exact integers of nano-dollars and seconds.
 
     ``worst_case_nanousd`` is of one call; None: there is no bound (unknown price). ``is_healthy`` False with
@@ -119,7 +119,7 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     task: str | None = None
 
 
-class Struck(msgspec.Struct, frozen=True, omit_defaults=True):
+class Struck(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A target that may not be used and why. ``by``: ``constraint`` (hard), ``capability``,
     ``context``, ``health``, ``unscannable``, ``price`` (no bound where one is needed), ``dominated`` (never
     reached: everything tried before it is as good in every respect)."""
@@ -132,7 +132,7 @@ class Struck(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
 
 
-class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
+class Kept(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A target that may be used, in order of preference, and why it stands where it stands."""
 
     target: str

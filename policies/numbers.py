@@ -12,33 +12,34 @@ struck for its length only when it is hopeless; the host decides what lies betwe
 
 
 class Numbers:
-    """Rows of numbers by position of the target; ``quotes`` holds one for each that is asked for."""
+    """The numbers of the targets ``asked`` for, by position; ``quotes`` holds them by name."""
 
-    __slots__ = ("_facts", "_policy", "_quotes", "_rows")
+    __slots__ = ("_facts", "_policy", "_rows", "quotes")
 
-    def __init__(self, policy: CompiledPolicy, facts: Facts, quotes: Mapping[str, Quote]) -> None:
+    def __init__(
+        self,
+        policy: CompiledPolicy,
+        facts: Facts,
+        asked: Sequence[int],
+        quotes: Mapping[str, Quote],
+    ) -> None:
         self._policy = policy
         self._facts = facts
-        self._quotes = quotes
         self._rows: dict[int, QuoteRow] | None = None
+        targets = policy.targets
+        self.quotes = {at: quotes[targets[at].name] for at in asked}
 
-    def quote(self, at: int) -> Quote:
-        """The quote of the target at ``at``."""
-        return self._quotes[self._policy.targets[at].name]
-
-    def rows(self, asked: Sequence[int]) -> Mapping[int, QuoteRow]:
-        """The numbers of ``asked``, each time the same, in the order of ``QUOTE_FACTS``."""
+    def rows(self) -> Mapping[int, QuoteRow]:
+        """What expressions see of them, in the order of ``QUOTE_FACTS``."""
         if self._rows is None:
-            self._rows = self._make(asked)
+            policy, make = self._policy, self._policy.quote_row
+            capable = able(policy, self._facts) & roomy(policy, self._facts)
+            attempts = policy.attempts_max
+            self._rows = {
+                at: make(quote, capable >> at & 1 == 1, attempts)
+                for at, quote in self.quotes.items()
+            }
         return self._rows
-
-    def _make(self, asked: Sequence[int]) -> dict[int, QuoteRow]:
-        policy, quotes, make = self._policy, self._quotes, self._policy.quote_row
-        targets, attempts = policy.targets, policy.attempts_max
-        capable = able(policy, self._facts) & roomy(policy, self._facts)
-        return {
-            at: make(quotes[targets[at].name], capable >> at & 1 == 1, attempts) for at in asked
-        }
 
 
 def able(policy: CompiledPolicy, facts: Facts) -> int:

@@ -5,7 +5,7 @@ counts as; a target is dropped only where it could never be reached.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -32,57 +32,55 @@ def rank(
     """``left`` in order of preference: as the model's name asked (``auto:cheap``), else by the first
     objective that holds, else by cost."""
     objective = _find_objective(policy, request) if facts.prefer in ("policy", "private") else None
+    good, met, unmet = left, "the only one left", ""
     relaxed: tuple[str, ...] = ()
     if len(left) < 2:
-        order, reason = left, lambda _at: "the only one left"
+        order = left
     elif objective is not None:
-        order, relaxed, reason = _by_objective(policy, objective, left, numbers, request)
+        rows = {at: _assume(objective, row) for at, row in numbers.rows().items()}
+        good, relaxed = _meet(policy, objective, left, rows, request)
+        values = _values(policy, objective, left, rows, request)
+        order = _sort(policy, good, values)
+        if len(good) < len(left):
+            order += _sort(policy, [at for at in left if at not in good], values)
+        met, unmet = _say(objective, relaxed)
     elif facts.prefer == "best":
-        order, reason = _sort(policy, left, _quality(numbers)), lambda _at: "auto:best"
+        met = "auto:best"
+        order = _sort(policy, left, {at: _quality(numbers.quotes[at]) for at in left})
     else:
-        words = "auto:cheap" if facts.prefer == "cheap" else "least expected cost"
-        order, reason = _sort(policy, left, _cost(numbers)), lambda _at: words
+        met = "auto:cheap" if facts.prefer == "cheap" else "least expected cost"
+        order = _sort(policy, left, {at: _cost(numbers.quotes[at]) for at in left})
     passed_by = _busy(policy, order, numbers, request)
     if passed_by:
-        order = [at for at in order if at not in passed_by] + [
-            at for at in order if at in passed_by
-        ]
+        free = [at for at in order if at not in passed_by]
+        order = free + [at for at in order if at in passed_by]
     reached, dropped = _drop_dominated(policy, order, numbers)
+    chosen, targets, quotes = frozenset(good), policy.targets, numbers.quotes
     kept: list[Kept] = []
     for at in reached:
-        quote = numbers.quote(at)
-        words = reason(at)
+        quote = quotes[at]
+        words = met if at in chosen else unmet
         if at in passed_by:
             words += f"; behind the others, since {passed_by[at]}"
         kept.append(
-            Kept(
-                policy.targets[at].name,
-                words,
-                quote.expected_cost_nanousd,
-                quote.worst_case_nanousd,
-            )
+            Kept(targets[at].name, words, quote.expected_cost_nanousd, quote.worst_case_nanousd)
         )
     return Ranking(tuple(kept), relaxed, dropped)
 
 
-def _sort(policy: CompiledPolicy, left: list[int], key: Callable[[int], float]) -> list[int]:
-    return sorted(left, key=lambda at: (key(at), policy.targets[at].name))
+def _sort(policy: CompiledPolicy, left: list[int], values: Mapping[int, float]) -> list[int]:
+    """By value, then by name."""
+    targets = policy.targets
+    return [at for _value, _name, at in sorted([(values[at], targets[at].name, at) for at in left])]
 
 
-def _cost(numbers: Numbers) -> Callable[[int], float]:
-    def key(at: int) -> float:
-        cost = numbers.quote(at).expected_cost_nanousd
-        return LAST if cost is None else cost
-
-    return key
+def _cost(quote: Quote) -> float:
+    cost = quote.expected_cost_nanousd
+    return LAST if cost is None else cost
 
 
-def _quality(numbers: Numbers) -> Callable[[int], float]:
-    def key(at: int) -> float:
-        quality = numbers.quote(at).quality
-        return LAST if quality is None else -quality
-
-    return key
+def _quality(quote: Quote) -> float:
+    return LAST if quote.quality is None else -quote.quality
 
 
 def _find_objective(policy: CompiledPolicy, request: Request) -> Objective | None:
@@ -92,35 +90,31 @@ def _find_objective(policy: CompiledPolicy, request: Request) -> Objective | Non
     return None
 
 
-def _by_objective(
+def _values(
     policy: CompiledPolicy,
     objective: Objective,
     left: list[int],
-    numbers: Numbers,
+    rows: Mapping[int, QuoteRow],
     request: Request,
-) -> tuple[list[int], tuple[str, ...], Callable[[int], str]]:
-    """The order, the wishes given up, and why each stands where it stands."""
-    quoted = numbers.rows(left)
-    rows = {at: _assume(objective, quoted[at]) for at in left}
-    good, relaxed = _meet(policy, objective, left, rows, request)
-
-    def key(at: int) -> float:
+) -> dict[int, float]:
+    """What is minimised, by position; a number that is not known, or is none, comes last."""
+    number, sign, targets = objective.number, objective.sign, policy.rows
+    values: dict[int, float] = {}
+    for at in left:
         try:
-            found = float(objective.number(request, policy.rows[at], rows[at]))
+            found = float(number(request, targets[at], rows[at]))
         except Unevaluable:
-            return LAST
-        return LAST if math.isnan(found) else objective.sign * found
+            found = LAST
+        values[at] = LAST if found == LAST or math.isnan(found) else sign * found
+    return values
 
-    if len(good) == len(left):
-        order = _sort(policy, left, key)
-    else:
-        others = [at for at in left if at not in good]
-        order = _sort(policy, good, key) + _sort(policy, others, key)
+
+def _say(objective: Objective, relaxed: tuple[str, ...]) -> tuple[str, str]:
+    """Why those who meet the wishes stand where they stand, and those who do not."""
     wishes = ", ".join(text for text, _part in objective.subject_to if text not in relaxed)
-    met = f"{objective.words} where {wishes}" if wishes else objective.words
-    unmet = f"{objective.words}; does not meet {wishes}" if wishes else objective.words
-    chosen = frozenset(good)
-    return order, relaxed, lambda at: met if at in chosen else unmet
+    if not wishes:
+        return objective.words, objective.words
+    return f"{objective.words} where {wishes}", f"{objective.words}; does not meet {wishes}"
 
 
 def _assume(objective: Objective, row: QuoteRow) -> QuoteRow:
@@ -136,7 +130,7 @@ def _meet(
     policy: CompiledPolicy,
     objective: Objective,
     left: list[int],
-    rows: dict[int, QuoteRow],
+    rows: Mapping[int, QuoteRow],
     request: Request,
 ) -> tuple[list[int], tuple[str, ...]]:
     """Who meets the wishes; when nobody does they are given up one by one, the first written first."""
@@ -159,7 +153,7 @@ def _busy(
     if policy.burst is None:
         return {}
     words, part = policy.burst
-    rows = numbers.rows(order)
+    rows = numbers.rows()
     return {
         at: words
         for at in order
@@ -171,18 +165,30 @@ def _drop_dominated(
     policy: CompiledPolicy, order: list[int], numbers: Numbers
 ) -> tuple[list[int], tuple[Struck, ...]]:
     """``order`` without those behind the attempts allowed that are nowhere better than any of the attempts:
-    whatever a budget passes over, they are not reached."""
-    first = [numbers.quote(at) for at in order[: policy.attempts_max]]
+    whatever a budget passes over, they are not reached. What is known of some alone cannot be compared."""
+    reached = order[: policy.attempts_max]
     if len(order) <= policy.attempts_max:
         return order, ()
-    reached = order[: policy.attempts_max]
+    bars = _bars([_dimensions(numbers.quotes[at]) for at in reached])
+    if bars is None:
+        return order, ()
+    cost_bar, worst_bar, wait_bar, quality_bar = bars
     dropped: list[Struck] = []
     for at in order[policy.attempts_max :]:
-        quote = numbers.quote(at)
-        if all(_is_no_better(quote, other) for other in first):
+        cost, worst, wait, quality = _dimensions(numbers.quotes[at])
+        if (
+            (cost is None if cost_bar is None else cost is not None and cost >= cost_bar)
+            and (worst is None if worst_bar is None else worst is not None and worst >= worst_bar)
+            and (wait is None if wait_bar is None else wait is not None and wait >= wait_bar)
+            and (
+                quality is None
+                if quality_bar is None
+                else quality is not None and quality >= quality_bar
+            )
+        ):
             reason = (
-                f"never reached: the {len(first)} tried before it are at least as good in cost, "
-                "wait and quality"
+                f"never reached: the {policy.attempts_max} tried before it are at least as good in "
+                "cost, wait and quality"
             )
             dropped.append(Struck(policy.targets[at].name, "dominated", "", reason))
         else:
@@ -190,19 +196,30 @@ def _drop_dominated(
     return reached, tuple(dropped)
 
 
-def _is_no_better(one: Quote, other: Quote) -> bool:
-    """Whether ``one`` is in nothing better than ``other``, as far as both are known; what is known of one
-    alone cannot be compared."""
+Dimensions = tuple[float | None, float | None, float | None, float | None]
+"""Expected cost, worst case, wait, and quality turned round: less is better in each."""
+
+
+def _dimensions(quote: Quote) -> Dimensions:
+    quality = quote.quality
     return (
-        _is_at_most(other.expected_cost_nanousd, one.expected_cost_nanousd)
-        and _is_at_most(other.worst_case_nanousd, one.worst_case_nanousd)
-        and _is_at_most(other.expected_ttft_seconds, one.expected_ttft_seconds)
-        and _is_at_most(one.quality, other.quality)
+        quote.expected_cost_nanousd,
+        quote.worst_case_nanousd,
+        quote.expected_ttft_seconds,
+        None if quality is None else -quality,
     )
 
 
-def _is_at_most(low: float | None, high: float | None) -> bool:
-    return low is high is None or (low is not None and high is not None and low <= high)
+def _bars(first: Sequence[Dimensions]) -> Dimensions | None:
+    """What nobody of ``first`` is above; None in it where nobody's number is known. None where some are."""
+    bars: list[float | None] = []
+    for values in zip(*first, strict=True):
+        known = [value for value in values if value is not None]
+        if known and len(known) < len(first):
+            return None
+        bars.append(max(known, default=None))
+    cost, worst, wait, quality = bars
+    return cost, worst, wait, quality
 
 
 def _holds(part: Part, request: Request, row: Request, quoted: QuoteRow) -> bool:

@@ -151,7 +151,7 @@ class Prover:
                 )
                 if not allowed_targets(policy, witness.facts, witness.quotes):
                     return Real(fillings=_rule_out(policy, witness))
-                rows = Numbers(policy, witness.facts, witness.quotes).rows((0,))
+                rows = Numbers(policy, witness.facts, (0,), witness.quotes).rows()
                 request_facts = (labels, *request_row(witness.facts)[1:])
                 try:
                     does_happen = happens(request_facts, policy.rows[0], rows[0])

@@ -104,7 +104,7 @@ def happens(policy: CompiledPolicy, claim: str, facts: Facts, quote: Quote) -> b
     if not allowed_targets(policy, facts, {target.name: quote}):
         return False
     said = compile_tree(parse(claim))
-    rows = Numbers(policy, facts, {target.name: quote}).rows((0,))
+    rows = Numbers(policy, facts, (0,), {target.name: quote}).rows()
     worlds = Worlds(policy.labels, facts.detection, request_row(facts))
     for world in worlds.fill(frozenset(label.name for label in policy.labels)) or ():
         try:
@@ -149,7 +149,7 @@ def _can_be_struck(policy: CompiledPolicy, given: object, facts: Facts) -> bool:
     assert callable(given)
     for quote in EVERY_QUOTE:
         quotes = {policy.targets[0].name: quote}
-        row = Numbers(policy, facts, quotes).rows((0,))[0]
+        row = Numbers(policy, facts, (0,), quotes).rows()[0]
         try:
             is_given = given(request_row(facts), policy.rows[0], row)
         except Unevaluable:
