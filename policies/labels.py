@@ -112,6 +112,17 @@ class Worlds:
                 is_open = True
         return None if is_open else False
 
+    def may_be(self, labels: frozenset[str]) -> bool:
+        """Whether in some filling just these are set."""
+        filling: frozenset[str] = frozenset()
+        for label in self._labels:
+            is_set, is_in = self._look(label, filling), label.name in labels
+            if is_set is not None and is_set != is_in:
+                return False
+            if is_in:
+                filling |= {label.name}
+        return True
+
     def sort(self) -> tuple[frozenset[str], frozenset[str]]:
         """The labels that are set in every filling, and those that are in some."""
         known: set[str] = set()

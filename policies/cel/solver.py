@@ -10,6 +10,7 @@ then what is proved is proved whatever it says, and a counterexample has to show
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from typing import assert_never
 
 from policies.cel import tree as t
@@ -17,16 +18,15 @@ from policies.cel.terms import (
     Term,
     all_of,
     any_of,
-    boolean,
     both,
     choose,
     count,
     either,
+    fresh_boolean,
+    fresh_real,
     lift,
     negate,
-    real,
     same,
-    string,
 )
 
 NANO = 1e9
@@ -75,20 +75,30 @@ class Constants:
     values: tuple[t.Plain, ...]
 
 
-Symbol = Truth | Number | Text | Words | Constants
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """A choice between what no single term stands for; what is asked of it is asked of both sides."""
+
+    condition: Truth
+    yes: "Symbol"
+    no: "Symbol"
+
+
+Symbol = Truth | Number | Text | Words | Constants | Fork
 
 
 @dataclass
 class Formulas:
     """Makes formulas from trees. ``find`` gives the symbol of a fact; ``inexact`` collects what has no exact
-    formula, in words."""
+    formula, in words, with the place in the document."""
 
     find: Callable[[str], Symbol]
     inexact: list[str] = field(default_factory=list[str])
-    _free: int = 0
+    _path: str = ""
 
-    def truth(self, tree: t.Tree) -> Truth:
-        """``tree``, which has passed ``check_types`` as a truth."""
+    def truth(self, tree: t.Tree, path: str = "") -> Truth:
+        """``tree``, which has passed ``check_types`` as a truth and stands at ``path``."""
+        self._path = path or self._path
         found = self.symbol(tree)
         if not isinstance(found, Truth):
             raise TypeError("this is no truth")
@@ -113,43 +123,60 @@ class Formulas:
             case t.Choice(condition, yes, no):
                 return self._choice(self.truth(condition), self.symbol(yes), self.symbol(no))
             case t.Compare(operator, left, right):
-                return self._compare(operator, self.symbol(left), self.symbol(right))
+                work = partial(self._compare, operator)
+                return self._ask(work, self.symbol(left), self.symbol(right))
             case t.In(item, container):
-                return self._in(self.symbol(item), self.symbol(container))
+                return self._ask(self._in, self.symbol(item), self.symbol(container))
             case t.Test(kind, subject, text):
-                return self._test(kind, self.symbol(subject), self.symbol(text))
+                return self._ask(partial(self._test, kind), self.symbol(subject), self.symbol(text))
             case t.Size(container):
-                return self._size(self.symbol(container))
+                return self._ask(self._size, self.symbol(container))
             case t.Arithmetic() | t.Negate():
                 return self._free_number()
             case t.Matches(subject, pattern):
-                return self._matches(self.symbol(subject), pattern)
+                return self._ask(partial(self._matches, pattern), self.symbol(subject))
             case _:
                 assert_never(tree)
 
+    def _ask(self, work: Callable[..., Symbol], *operands: Symbol) -> Symbol:
+        """``work`` on ``operands``. All of these fail where an operand does, so a choice may be made behind them
+        as well as before."""
+        for at, one in enumerate(operands):
+            if isinstance(one, Fork):
+                yes, no = (
+                    self._ask(work, *operands[:at], side, *operands[at + 1 :])
+                    for side in (one.yes, one.no)
+                )
+                return self._choice(one.condition, yes, no)
+        return work(*operands)
+
     def _leave_free(self, what: str, fails: Term) -> Truth:
         """A truth that nobody knows: what it stands for has no exact formula."""
-        self.inexact.append(what)
-        self._free += 1
-        return Truth(both(boolean(f"free {id(self)} {self._free}"), negate(fails)), fails)
+        self._note(what)
+        return Truth(both(fresh_boolean(), negate(fails)), fails)
+
+    def _note(self, what: str) -> None:
+        self.inexact.append(f"{what} in `{self._path}`" if self._path else what)
 
     def _free_number(self) -> Number:
         """A number that nobody knows, and that may not be one at all (an overflow, a division by zero)."""
-        self.inexact.append("arithmetic")
-        self._free += 1
-        name = f"free number {id(self)} {self._free}"
-        return Number(real(name), boolean(f"{name} fails"))
+        self._note("arithmetic")
+        return Number(fresh_real(), fresh_boolean())
 
-    def _matches(self, subject: Symbol, pattern: str) -> Truth:
+    def _matches(self, pattern: str, subject: Symbol) -> Truth:
         if not isinstance(subject, Text):
             raise TypeError("this test is about texts")
+        search = t.compile_pattern(pattern)
+        if isinstance(subject.value, str):
+            try:
+                return Truth(search(subject.value) is not None)
+            except UnicodeEncodeError:
+                return Truth(holds=False, fails=True)
         if subject.words is None:
             # a text may be no text to RE2 (half a surrogate pair), so this can fail too
             found = self._leave_free(f"the pattern `{pattern}`", subject.fails)
-            self._free += 1
-            failed = boolean(f"free failure {id(self)} {self._free}")
+            failed = fresh_boolean()
             return Truth(both(found.holds, negate(failed)), either(found.fails, failed))
-        search = t.compile_pattern(pattern)
         fitting = [subject.value == at for at, word in enumerate(subject.words) if search(word)]
         return Truth(both(negate(subject.fails), any_of(fitting)), subject.fails)
 
@@ -161,14 +188,7 @@ class Formulas:
         if isinstance(yes, Number) and isinstance(no, Number) and yes.nano == no.nano:
             failed = either(fails, choose(holds, yes.fails, no.fails))
             return Number(choose(holds, yes.value, no.value), failed, yes.nano)
-        return self._free_symbol(yes, fails)
-
-    def _free_symbol(self, like: Symbol, fails: Term) -> Symbol:
-        self.inexact.append("a choice between texts, sets or unlike numbers")
-        self._free += 1
-        if isinstance(like, Text):
-            return Text(string(f"free text {id(self)} {self._free}"), fails)
-        raise TypeError("a choice between such values has no formula")
+        return Fork(condition, yes, no)
 
     def _compare(self, operator: t.Comparison, left: Symbol, right: Symbol) -> Truth:
         if isinstance(left, Truth) and isinstance(right, Truth):
@@ -242,6 +262,11 @@ class Formulas:
                 return Number(len(set(values)))
             case Text(value=str() as value):
                 return Number(len(value))
+            case Text(value, fails, tuple() as words):
+                sizes: Term = len(words[-1])
+                for at, word in enumerate(words[:-1]):
+                    sizes = choose(value == at, len(word), sizes)
+                return Number(sizes, fails)
             case Text(words=None):
                 import z3  # noqa: PLC0415  # as above
 

@@ -34,6 +34,16 @@ def string(name: str) -> Term:
     return z3.String(name)
 
 
+def fresh_boolean() -> Term:
+    """A truth value that is free, and no other's."""
+    return z3.FreshBool("free")
+
+
+def fresh_real() -> Term:
+    """A number that is free, and no other's."""
+    return z3.FreshReal("free")
+
+
 def both(*parts: Term) -> Term:
     """All of ``parts``."""
     return all_of(parts)
@@ -107,6 +117,19 @@ def lift(value: Term) -> Term:
     if isinstance(value, str):
         return z3.StringVal(value)
     return value
+
+
+def more_than(parts: Iterable[Term], most: int) -> Term:
+    """Whether more than ``most`` of ``parts`` hold."""
+    left, known = list[Term](), 0
+    for part in parts:
+        if part is True:
+            known += 1
+        elif part is not False:
+            left.append(part)
+    if known > most:
+        return True
+    return z3.AtLeast(*left, most + 1 - known) if known + len(left) > most else False
 
 
 def count(parts: Iterable[Term]) -> Term:

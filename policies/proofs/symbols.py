@@ -200,7 +200,7 @@ def make_world(
             def find(path: str, members: Mapping[str, Term] = members) -> Symbol:
                 return Words(members) if path == "labels" else request.symbols[path]
 
-            said = Formulas(find, inexact).truth(tree)
+            said = Formulas(find, inexact).truth(tree, f"labels.{name}.when")
             is_set, is_lost = either(is_set, said.holds), either(is_lost, said.fails)
         opened[name] = both(negate(is_set), is_lost)
         labels[name] = either(is_set, both(opened[name], fill[name]))

@@ -7,7 +7,8 @@ to targets that the decision keeps, and what is said here is said of each of the
 Promises: ``proved`` only where Z3 finds no model of the opposite; ``refuted`` only with a witness for which the
 real :func:`policies.decide.decide` does what the claim excludes. What cannot be evaluated counts against a claim.
 A target is allowed only if every filling of the unknown labels allows it: a proof starts from the one filling that
-the claim is about, and a model that a further filling rules out makes that filling part of the proof.
+the claim is about, and a model that a further filling rules out makes that filling part of the proof. Where a
+constraint looks at more open labels than are filled in, it strikes everybody, here as there.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import Any
 import msgspec
 import z3
 
-from policies.cel import Tree, Unevaluable, compile_tree
+from policies.cel import Closure, Tree, Unevaluable, compile_tree
 from policies.cel.solver import Text
 from policies.cel.terms import (
     Term,
@@ -27,6 +28,7 @@ from policies.cel.terms import (
     either,
     integer,
     lift,
+    more_than,
     negate,
 )
 from policies.certificate import (
@@ -41,6 +43,7 @@ from policies.compile import CompiledPolicy, compile_policy
 from policies.decide import allowed_targets, find_filling, request_row
 from policies.document import PolicyDocument
 from policies.facts import DATA_CLASSES, TargetFacts
+from policies.labels import UNKNOWN_LABELS_MAX, Worlds
 from policies.numbers import Numbers
 from policies.proofs.symbols import (
     Request,
@@ -110,6 +113,14 @@ class Prover:
         self._milliseconds_max = int(seconds_max * 1000)
         self.vocabulary = Vocabulary(document, (), types)
         self.inexact: list[str] = []
+        compiled = compile_policy(document, ())
+        self._labels = {label.name: label for label in compiled.labels}
+        self._crowds = {
+            constraint.labels
+            for constraint in compiled.constraints
+            if len(constraint.labels) > UNKNOWN_LABELS_MAX
+        }
+        """Labels of one constraint that may be more than are filled in."""
 
     def prove(self) -> tuple[Proof, ...]:
         """Every claim, in the order of the document, then those that are made of every policy."""
@@ -141,22 +152,19 @@ class Prover:
             request = make_request(self.vocabulary)
             target = make_target(self.vocabulary, facts)
             world = self.world(request, "fill ")
-            said = formulas(world, target, self.inexact).truth(tree)
+            said = formulas(world, target, self.inexact).truth(tree, path)
 
             def is_real(witness: Witness, reader: Reader) -> Real:
                 (one,) = witness.targets
                 policy = compile_policy(self.document, witness.targets)
-                labels = frozenset(
-                    name for name, is_in in world.labels.items() if reader.truth(is_in)
-                )
+                labels = _read_labels(world, reader)
                 if not allowed_targets(policy, witness.facts, witness.quotes):
                     return Real(fillings=_rule_out(policy, witness))
                 rows = Numbers(policy, witness.facts, (0,), witness.quotes).rows()
                 request_facts = (labels, *request_row(witness.facts)[1:])
-                try:
-                    does_happen = happens(request_facts, policy.rows[0], rows[0])
-                except Unevaluable:
-                    does_happen = True
+                does_happen = _may_hold(happens, request_facts, policy.rows[0], rows[0])
+                if not find_worlds(policy, witness).may_be(labels):
+                    return Real()
                 shown = (
                     f"labels: {', '.join(sorted(labels)) or 'none'}",
                     f"kept: {say_target(one)}",
@@ -183,36 +191,52 @@ class Prover:
         assumed = self.document.trees.get(f"{place}.assuming")
         if not self.targets:
             return Proof(claim, "refuted", "this catalogue", "the catalogue holds no target")
-        goal = self.nobody_left(condition, assumed)
+        self.inexact.clear()
+        goal = self.nobody_left(condition, assumed, place)
         return self._solve(claim, "this catalogue", goal)
 
-    def nobody_left(self, condition: Tree | None, assumed: Tree | None) -> Goal:
+    def nobody_left(self, condition: Tree | None, assumed: Tree | None, place: str = "") -> Goal:
         """A request for which ``condition`` holds, and ``assumed`` of every target, and that no target may take.
 
         It leaves the choice to the policy (``auto``): a name, or ``auto:private``, narrows it by itself.
         """
+        asks = None if condition is None else compile_tree(condition)
+        given = None if assumed is None else compile_tree(assumed)
         request = make_request(self.vocabulary)
         world = self.world(request, "fill ")
         terms = [request.rules, negate(request.is_private)]
         if condition is not None:
-            terms.append(formulas(world, None, self.inexact).truth(condition).holds)
+            made = formulas(world, None, self.inexact)
+            terms.append(made.truth(condition, f"{place}.always_some_target").holds)
         targets: list[Target] = []
         plain: list[Term] = []
         for at, facts in enumerate(self.distinct_targets()):
             target = make_target(self.vocabulary, facts, f"{at} ")
-            own = self.world(request, f"{at} fill ")
-            terms += [target.rules, negate(both(
-                fits(request, target, self.document), self.allows(own, target)
-            ))]  # fmt: skip
+            is_fit = fits(request, target, self.document)
+            terms += [target.rules, either(negate(is_fit), self.strikes(request, f"{at} ", target))]
             if assumed is not None:
-                terms.append(formulas(world, target, self.inexact).truth(assumed).holds)
+                made = formulas(world, target, self.inexact)
+                terms.append(made.truth(assumed, f"{place}.assuming").holds)
             targets.append(target)
             plain += plain_terms(request, target)
 
         def is_real(witness: Witness, reader: Reader) -> Real:
-            del reader
             policy = compile_policy(self.document, witness.targets)
             if allowed_targets(policy, witness.facts, witness.quotes):
+                return Real()
+            labels = _read_labels(world, reader)
+            rows = (labels, *request_row(witness.facts)[1:])
+            numbers = Numbers(policy, witness.facts, range(len(targets)), witness.quotes).rows()
+            if not (
+                find_worlds(policy, witness).may_be(labels)
+                and (asks is None or _holds(asks, rows, (), ()))
+                and (
+                    given is None
+                    or all(
+                        _holds(given, rows, row, numbers[at]) for at, row in enumerate(policy.rows)
+                    )
+                )
+            ):
                 return Real()
             return Real(lines=(f"kept: none of {len(self.targets)} targets",))
 
@@ -248,7 +272,7 @@ class Prover:
             return Goal(
                 [
                     before.rules, rules, target.rules, fits(before, target, self.document),
-                    self.allows(then, target), negate(self.allows(seen, target)),
+                    self.allows(then, target), self.strikes(before, "", target),
                 ],
                 before,
                 (target,),
@@ -289,10 +313,12 @@ class Prover:
 
     def _prove_each(self, claim: str, goal: Callable[[TargetFacts | None], Goal]) -> Proof:
         """For any target that there can be; failing that, for each of the catalogue."""
+        self.inexact.clear()
         proof = self._solve(claim, "any catalogue", goal(None))
         if proof.verdict == "proved" or not self.targets:
             return proof
         for facts in self.distinct_targets():
+            self.inexact.clear()  # what is undecided of any target may be plain of this one
             proof = self._solve(claim, "this catalogue", goal(facts))
             if proof.verdict != "proved":
                 break
@@ -336,18 +362,40 @@ class Prover:
         return make_world(self.vocabulary, request, fill, self.inexact)
 
     def allows(self, world: World, target: Target) -> Term:
-        """Whether no constraint is violated in this filling."""
+        """Whether no constraint is violated in this filling, and not too many labels are open for one."""
         made = formulas(world, target, self.inexact)
         trees = self.document.trees
-        parts: list[Term] = []
+        parts = [
+            negate(more_than((world.open[name] for name in crowd), UNKNOWN_LABELS_MAX))
+            for crowd in self._crowds
+        ]
         for at in range(len(self.document.data.constraints)):
-            holds = made.truth(trees[f"constraints[{at}].require"]).holds
-            when = trees.get(f"constraints[{at}].when")
+            path = f"constraints[{at}]"
+            holds = made.truth(trees[f"{path}.require"], f"{path}.require").holds
+            when = trees.get(f"{path}.when")
             if when is not None and holds is not True:
-                said = made.truth(when)
+                said = made.truth(when, f"{path}.when")
                 holds = either(both(negate(said.holds), negate(said.fails)), holds)
             parts.append(holds)
         return all_of(parts)
+
+    def strikes(self, request: Request, tag: str, target: Target) -> Term:
+        """Whether constraints strike: in the filling called ``tag``, or for so many labels that are open, each in
+        some filling."""
+        world = self.world(request, f"{tag}fill ")
+        crowded = [
+            more_than(
+                (
+                    self.world(request, f"{tag}{name} fill ").open[name]
+                    if self._labels[name].names_labels
+                    else world.open[name]
+                    for name in crowd
+                ),
+                UNKNOWN_LABELS_MAX,
+            )
+            for crowd in self._crowds
+        ]
+        return either(negate(self.allows(world, target)), *crowded)
 
     def distinct_targets(self) -> tuple[TargetFacts, ...]:
         """The targets, without those that differ in nothing the document speaks of."""
@@ -405,6 +453,30 @@ def _plainest(solver: Any, plain: Sequence[Term]) -> Any:
             taken.append(term)
             model = solver.model()
     return model
+
+
+def find_worlds(policy: CompiledPolicy, witness: Witness) -> Worlds:
+    """Every filling of what is unknown about a witness."""
+    return Worlds(policy.labels, witness.facts.detection, request_row(witness.facts))
+
+
+def _read_labels(world: World, reader: Reader) -> frozenset[str]:
+    return frozenset(name for name, is_in in world.labels.items() if reader.truth(is_in))
+
+
+def _holds(closure: Closure, *rows: Any) -> bool:
+    try:
+        return bool(closure(*rows))
+    except Unevaluable:
+        return False
+
+
+def _may_hold(closure: Closure, *rows: Any) -> bool:
+    """What cannot be evaluated may."""
+    try:
+        return bool(closure(*rows))
+    except Unevaluable:
+        return True
 
 
 def _rule_out(policy: CompiledPolicy, witness: Witness) -> tuple[frozenset[str], ...]:
