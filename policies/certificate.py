@@ -68,6 +68,7 @@ def digest_targets(targets: Sequence[TargetFacts]) -> str:
 
 SOURCES = (
     "cel",
+    "classify",
     "proofs",
     "compile.py",
     "decide.py",
@@ -76,7 +77,7 @@ SOURCES = (
     "labels.py",
     "numbers.py",
 )
-"""What the meaning of a document, and of a proof, depends on."""
+"""What the meaning of a document, and of a proof, depends on: a new detector can set one label without another."""
 
 
 @functools.cache

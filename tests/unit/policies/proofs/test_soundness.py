@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from policies.certificate import SOURCES
 from policies.compile import compile_policy
 from policies.decide import allowed_targets
 from policies.document import parse_policy
@@ -135,3 +136,20 @@ def test_patterns_on_targets_of_the_catalogue_are_decided() -> None:
         {"never": 'target.boundary == "external"'}, {"require": 'target.name.matches("^own/")'}
     )
     assert (proof.verdict, proof.scope) == ("proved", "this catalogue")
+
+
+def test_a_further_detector_can_make_a_proof_void() -> None:
+    """It may set one label without another that always came with it, so certificates name the detectors."""
+    document = {
+        "policy": "p", "unscannable": "any",
+        "labels": {"any": {"detect": ["x.*"]}, "one": {"detect": ["x.one"]}},
+        "constraints": [{"name": "r", "when": '"one" in labels', "require": HOME_ONLY}],
+        "invariants": [{"never": '"any" in labels && target.boundary == "external"'}],
+    }  # fmt: skip
+    parsed = parse_policy(json.dumps(document), source="p")
+    verdicts = [
+        Prover(parsed, (HOME, CLOUD), types).prove()[0].verdict
+        for types in (["x.one"], ["x.one", "x.two"])
+    ]
+    assert verdicts == ["proved", "refuted"]
+    assert "classify" in SOURCES
