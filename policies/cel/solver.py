@@ -30,8 +30,8 @@ from policies.cel.terms import (
 )
 
 NANO = 1e9
-NANOUSD_MAX = 9 * 10**14
-"""Below 9 million dollars, ten attempts of 900,000 each, two amounts never share a double."""
+NANOUSD_MAX = 8 * 10**14
+"""Below 8 million dollars, ten attempts of 800,000 each, two amounts never share a double."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,17 +49,17 @@ def compare(seed: int, policies: int) -> dict[str, int]:
 
 def test_verdicts_are_those_of_trying_everything() -> None:
     """Over random small policies, claims of both kinds, both verdicts."""
-    verdicts = compare(SEED, 50)
-    assert verdicts["never proved"] > 2
+    verdicts = compare(SEED, 25)
+    assert verdicts["never proved"] > 1
     assert verdicts["never refuted"] > 10
-    assert verdicts["always_some_target proved"] > 1
+    assert verdicts["always_some_target proved"] > 0
     assert verdicts["always_some_target refuted"] > 10
 
 
 @pytest.mark.full
 def test_verdicts_are_those_of_trying_everything_many_times() -> None:
     """The same in volume."""
-    compare(SEED + 1, 400)
+    compare(SEED + 1, 150)
 
 
 def _swapped(left: Truth, right: Truth) -> Truth:
