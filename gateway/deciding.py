@@ -254,7 +254,8 @@ def nobody_left(case: Case) -> Failure:
 def find_remedies(routing: Routing, asker: Asker, record: DecisionRecord) -> tuple[Remedy, ...]:
     """What would let a request pass that was refused, among the targets it asked for."""
     candidates = [routing.positions[name] for name in record.quotes]
-    return what_would_pass(routing.policy_for(asker), record.facts, candidates, record.quotes)
+    policy = routing.policy_for(asker)
+    return what_would_pass(policy, record.facts, candidates, record.quotes, asker.data_class)
 
 
 def _find_param(case: Case) -> str | None:

@@ -9,13 +9,14 @@ from backends.wire.clients import CLIENTS, EMBEDDERS
 from backends.wire.codec import RequestCodec
 from backends.wire.failure import WireError
 from backends.wire.prompt import Asked, WireFormat
-from gateway.deciding import decide_prompt
+from gateway.deciding import decide_prompt, find_remedies
 from gateway.decision_record import DecisionRecord
 from gateway.errors import StartError
 from gateway.routing import make_routing, plain
 from policies.classify import Classifier
 from policies.document import PolicyDocument
 from policies.facts import DataClass
+from policies.remedies import Remedy
 
 CODECS: Mapping[WireFormat, RequestCodec] = {**CLIENTS, **EMBEDDERS}
 """The formats of requests that can be decided about."""
@@ -44,8 +45,9 @@ class Anyone:
 
 def dry_run(
     catalogue: Catalogue, document: PolicyDocument, trial: Trial, data_class: str | None, now: float
-) -> DecisionRecord:
-    """What ``document`` decides about ``trial``, all targets taken as healthy.
+) -> tuple[DecisionRecord, tuple[Remedy, ...]]:
+    """What ``document`` decides about ``trial``, all targets taken as healthy; and what would let it pass, if no
+    target may take it.
 
     Raises ``StartError`` for a request that does not parse, ``Refused`` and ``PolicyError``.
     """
@@ -55,5 +57,7 @@ def dry_run(
     except WireError as error:
         raise StartError(f"the request does not parse as `{trial.format}`: {error}") from error
     routing = make_routing(catalogue, plain(document), {})
-    decided = decide_prompt(routing, prompt, Anyone(), Classifier(), Health(), data_class, now)
-    return decided.record
+    asker = Anyone()
+    record = decide_prompt(routing, prompt, asker, Classifier(), Health(), data_class, now).record
+    remedies = () if record.decision.kept else find_remedies(routing, asker, record)
+    return record, remedies

@@ -9,7 +9,7 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 import yaml
@@ -39,6 +39,10 @@ from policies.facts import (
 from policies.places import find_within
 
 TEXT_BYTES_MAX = 256 * 1024
+DEPTH_MAX = 32
+LABELS_MAX = 200
+"""A label is looked at for each request, and one that names others behind all of these."""
+MERGE = "tag:yaml.org,2002:merge"
 
 Unscannable = Literal["any", "self_hosted", "refuse"]
 Media = Literal["image", "audio", "document"]
@@ -48,6 +52,7 @@ class PolicyError(ValueError):
     """A document that cannot be used. ``line`` and ``column`` count from 1."""
 
     def __init__(self, message: str, *, source: str, line: int = 1, column: int = 1) -> None:
+        message = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in message)
         super().__init__(f"{source}:{line}:{column}: {message}")
         self.message = message
         self.source = source
@@ -186,37 +191,59 @@ class _Places:
         self._marks: dict[str, tuple[int, int]] = {}
         self._scalars: dict[str, yaml.ScalarNode] = {}
         try:
-            self._refuse_aliases(text)
+            self._look_through(text)
             root = yaml.compose(text, Loader=yaml.SafeLoader)
-        except RecursionError as error:
-            raise PolicyError("this is nested too deep", source=source) from error
+            if root is not None:
+                self._walk(root, "")
+            made: object = None if root is None else yaml.SafeLoader("").construct_document(root)
+            self.values = made or {}
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark
-            line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
             message = f"this is not YAML: {error.problem or error.context}"
-            raise PolicyError(message, source=source, line=line, column=column) from error
+            raise self._error_at(message, error.problem_mark) from error
         except yaml.YAMLError as error:
             raise PolicyError("this is not YAML", source=source) from error
-        if root is not None:
-            self._walk(root, "")
+        except ValueError as error:  # PolicyError is one
+            if isinstance(error, PolicyError):
+                raise
+            message = f"a value is none that can be: {error}"
+            raise PolicyError(message[:200], source=source) from error
 
-    def _refuse_aliases(self, text: str) -> None:
-        """A policy is read by people: each part stands where it counts, and none grows out of another."""
+    def _look_through(self, text: str) -> None:
+        """A policy is read by people: each part stands where it counts, and none grows out of another. Depth is
+        counted before anything is built, for the reader takes a time that grows with its square."""
+        depth = 0
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             if isinstance(event, yaml.AliasEvent):
-                mark = event.start_mark
                 message = "aliases (`*name`) are not taken here: write the part out"
-                line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-                raise PolicyError(message, source=self.source, line=line, column=column)
+                raise self._error_at(message, event.start_mark)
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > DEPTH_MAX:
+                    raise self._error_at(
+                        f"this is nested deeper than {DEPTH_MAX} levels", event.start_mark
+                    )
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+
+    def _error_at(self, message: str, mark: Any) -> PolicyError:
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        return PolicyError(message, source=self.source, line=line, column=column)
 
     def _walk(self, node: yaml.Node, path: str) -> None:
         self._marks[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
         if isinstance(node, yaml.ScalarNode):
             self._scalars[path] = node
+            self._check_text(node)
         elif isinstance(node, yaml.MappingNode):
             seen: set[str] = set()
             for key, value in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    raise self._error_at("the names of members are text", key.start_mark)
+                self._check_text(key)
                 word = str(key.value)
+                if key.tag == MERGE:
+                    message = "merging (`<<`) is not taken here: write the members out"
+                    raise self._error_at(message, key.start_mark)
                 if word in seen:
                     raise self.error(f"`{word}` stands twice", path)
                 seen.add(word)
@@ -224,6 +251,13 @@ class _Places:
         elif isinstance(node, yaml.SequenceNode):
             for at, value in enumerate(node.value):
                 self._walk(value, f"{path}[{at}]")
+
+    def _check_text(self, node: yaml.ScalarNode) -> None:
+        """Names and reasons stand in records, headers and terminals: nothing in them may be a control."""
+        for one in str(node.value):
+            if not one.isprintable() and one not in "\n\t":
+                message = f"the character `{ascii(one)[1:-1]}` is none of a policy's"
+                raise self._error_at(message, node.start_mark)
 
     def error(self, message: str, path: str, within: Place | None = None) -> PolicyError:
         """The error at ``path``, or at the nearest thing around it; ``within`` the text that stands there."""
@@ -239,13 +273,14 @@ class _Places:
 
 def parse_policy(text: str, *, source: str) -> PolicyDocument:
     """The document in ``text``. Raises :class:`PolicyError`."""
-    if len(text.encode()) > TEXT_BYTES_MAX:
+    if len(text.encode("utf-8", "surrogatepass")) > TEXT_BYTES_MAX:
         raise PolicyError(f"a policy may have {TEXT_BYTES_MAX} bytes", source=source)
     places = _Places(text, source)
     try:
-        data = msgspec.convert(yaml.safe_load(text) or {}, DocumentData)
+        data = msgspec.convert(places.values, DocumentData)
     except msgspec.ValidationError as error:
         raise _explain(error, places) from error
+    _check_parts(data, places)
     trees = _trees(data, places)
     _check_whole(data, trees, places)
     order = _order_labels(data, trees, places)
@@ -260,7 +295,7 @@ def _explain(error: msgspec.ValidationError, places: _Places) -> PolicyError:
     path = re.sub(r"\[\.\.\.\]$", "", path)
     if found := re.search(r"unknown field `([^`]+)`", message):
         known = sorted({name for struct in _STRUCTS for name in struct.__struct_fields__})
-        close = difflib.get_close_matches(found[1], known, n=1)
+        close = [] if found[1] in known else difflib.get_close_matches(found[1], known, n=1)
         message = f"there is no member `{found[1]}` here" + (
             f": did you mean `{close[0]}`?" if close else ""
         )
@@ -331,6 +366,18 @@ def _trees(data: DocumentData, places: _Places) -> dict[str, Tree]:
         add(invariant.always_some_target, f"invariants[{at}].always_some_target")
         add(invariant.assuming, f"invariants[{at}].assuming")
     return trees
+
+
+def _check_parts(data: DocumentData, places: _Places) -> None:
+    """What is looked at before expressions are read."""
+    if len(data.labels) > LABELS_MAX:
+        raise places.error(f"a policy may have {LABELS_MAX} labels", "labels")
+    for at, constraint in enumerate(data.constraints):
+        if "\n" in constraint.name:
+            raise places.error("a name is one line", f"constraints[{at}].name")
+    for at, example in enumerate(data.examples):
+        if example.expect == ExpectData():
+            raise places.error("this example expects nothing", f"examples[{at}].expect")
 
 
 def _check_whole(data: DocumentData, trees: Mapping[str, Tree], places: _Places) -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from policies.compile import CompiledPolicy
 from policies.decide import decide
-from policies.facts import DATA_CLASSES, Facts, Quote
+from policies.facts import DATA_CLASSES, DataClass, Facts, Quote
 
 TARGETS_SHOWN = 3
 
@@ -31,10 +31,14 @@ def what_would_pass(
     facts: Facts,
     candidates: Sequence[int] | None,
     quotes: Mapping[str, Quote],
+    data_class_least: DataClass = "public",
 ) -> tuple[Remedy, ...]:
-    """The changes of which each alone would leave a target, the ones in the asker's hands first."""
+    """The changes of which each alone would leave a target, the ones in the asker's hands first.
+
+    ``data_class_least`` is the class of who asks: requests can raise it, and none is suggested below it.
+    """
     found: list[Remedy] = []
-    for change, otherwise, priced in _changes(policy, facts, quotes):
+    for change, otherwise, priced in _changes(policy, facts, quotes, data_class_least):
         decision = decide(policy, otherwise, candidates, priced)
         if decision.kept:
             found.append(Remedy(change, tuple(one.target for one in decision.kept)))
@@ -42,7 +46,7 @@ def what_would_pass(
 
 
 def _changes(
-    policy: CompiledPolicy, facts: Facts, quotes: Mapping[str, Quote]
+    policy: CompiledPolicy, facts: Facts, quotes: Mapping[str, Quote], data_class_least: DataClass
 ) -> Iterator[tuple[str, Facts, Mapping[str, Quote]]]:
     seen = facts.detection
     for label in policy.labels:
@@ -63,19 +67,20 @@ def _changes(
     for need in sorted(facts.needs):
         without = msgspec.structs.replace(facts, needs=facts.needs - {need})
         yield f"if it did without {need.replace('_', ' ')}", without, quotes
-    for name in reversed(DATA_CLASSES[: DATA_CLASSES.index(facts.data_class)]):
+    lowest, present = DATA_CLASSES.index(data_class_least), DATA_CLASSES.index(facts.data_class)
+    for name in reversed(DATA_CLASSES[lowest:present]):
         yield f"as `{name}`", msgspec.structs.replace(facts, data_class=name), quotes
     if facts.prefer != "policy":
         yield "as `auto`", msgspec.structs.replace(facts, prefer="policy"), quotes
     cheap = {
         name: msgspec.structs.replace(
-            one, worst_case_nanousd=min(one.worst_case_nanousd, one.expected_cost_nanousd or 0)
+            one, worst_case_nanousd=min(one.worst_case_nanousd, one.expected_cost_nanousd)
         )
-        if one.worst_case_nanousd is not None
+        if one.worst_case_nanousd is not None and one.expected_cost_nanousd is not None
         else one
         for name, one in quotes.items()
     }
-    yield "with a lower cap on the answer", facts, cheap
+    yield "if a cap on the answer brought its worst case near what is expected", facts, cheap
     if seen.unknown:
         known = msgspec.structs.replace(seen, unknown=frozenset())
         words = "once the detectors that failed find nothing in it"

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import orjson
 import typer
 
@@ -100,12 +101,16 @@ def _explain_now(
     if active is None:
         raise StartError("no policy is in force: run `moegate init`")
     catalogue = find_catalogue(settings)
-    record = dry_run(catalogue, active.parse(), trial, data_class, Clock().now())
+    record, remedies = dry_run(catalogue, active.parse(), trial, data_class, Clock().now())
     if as_json:
         said = orjson.loads(render_decision(record))
-        typer.echo(orjson.dumps(said | {"targets": count_targets(catalogue)}).decode())
+        more = {
+            "would_pass": [msgspec.to_builtins(one) for one in remedies],
+            "targets": count_targets(catalogue),
+        }
+        typer.echo(orjson.dumps(said | more).decode())
         return
-    typer.echo(explain(record.decision, record.facts))
+    typer.echo(explain(record.decision, record.facts, remedies=remedies))
     typer.echo(f"\n{_say_against(catalogue)}")
 
 

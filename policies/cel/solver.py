@@ -15,6 +15,7 @@ from typing import assert_never
 
 from policies.cel import tree as t
 from policies.cel.terms import (
+    STRING_TESTS,
     Term,
     all_of,
     any_of,
@@ -24,6 +25,7 @@ from policies.cel.terms import (
     either,
     fresh_boolean,
     fresh_real,
+    length,
     lift,
     negate,
     same,
@@ -245,13 +247,7 @@ class Formulas:
         if subject.words is not None or text.words is not None:
             return self._leave_free(f"`{kind}` on a fact that has no text here", fails)
         whole, part = lift(subject.value), lift(text.value)
-        import z3  # noqa: PLC0415  # terms keeps the rest; these three are of strings alone
-
-        found = {
-            "startsWith": lambda: z3.PrefixOf(part, whole),
-            "endsWith": lambda: z3.SuffixOf(part, whole),
-            "contains": lambda: z3.Contains(whole, part),
-        }[kind]()
+        found = STRING_TESTS[kind](whole, part)
         return Truth(both(negate(fails), found), fails)
 
     def _size(self, container: Symbol) -> Number:
@@ -268,9 +264,7 @@ class Formulas:
                     sizes = choose(value == at, len(word), sizes)
                 return Number(sizes, fails)
             case Text(words=None):
-                import z3  # noqa: PLC0415  # as above
-
-                return Number(z3.Length(container.value), container.fails)
+                return Number(length(container.value), container.fails)
             case _:
                 raise TypeError("this has no size")
 

@@ -4,7 +4,7 @@ The only module beside :mod:`policies.proofs` that imports Z3, which takes 0.3 s
 requests imports it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -143,3 +143,16 @@ def count(parts: Iterable[Term]) -> Term:
     if not open_ones:
         return known
     return z3.Sum([*(z3.If(part, 1, 0) for part in open_ones), z3.IntVal(known)])
+
+
+def length(text: Term) -> Term:
+    """How many characters a text has."""
+    return z3.Length(text)
+
+
+STRING_TESTS: Mapping[str, Callable[[Term, Term], Term]] = {
+    "startsWith": lambda whole, part: z3.PrefixOf(part, whole),
+    "endsWith": lambda whole, part: z3.SuffixOf(part, whole),
+    "contains": z3.Contains,
+}
+"""What may be asked of a text about another, by its name in CEL: first the whole, then the part."""

@@ -123,6 +123,42 @@ def test_size_and_depth_are_bounded() -> None:
     refuse(GOOD.replace('"personal" in labels', "!" * 1500 + "true"))
 
 
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("description: " + "[" * 50_000, 2, "nested deeper than 32"),
+        ("".join(" " * at + "a:\n" for at in range(600)), 34, "nested deeper than 32"),
+        ("description: " + "x" * 10_000_000, 1, "may have 262144 bytes"),
+        ("a: &a [x]\nb: [*a, *a]", 3, "aliases"),
+        ("<<: {description: x}", 2, "merging (`<<`)"),
+        ("attempts: {max: " + "9" * 5000 + "}", 1, "a value is none that can be"),
+        ("description: 2026-99-99", 1, "a value is none that can be"),
+        ("description: !!python/object/apply:os.system [ls]", 2, "could not determine a constructor"),
+        ("? [a, b]\n: 1", 2, "names of members are text"),
+        ("labels: {? {a: b} : {detect: [a]}}", 2, "names of members are text"),
+        ('description: "a\\x07b"', 2, "the character `\\x07`"),
+        ('"\\x1b[2Jfoo": 1', 2, "the character `\\x1b`"),
+        ('description: "\\ud800"', 2, "the character `\\ud800`"),
+        ('constraints: [{name: "a\\nb", require: "true"}]', 2, "a name is one line"),
+        ("labels: {a: {detect: [x], given: 1}}", 2, "there is no member `given` here"),
+        ("examples: [{given: {text: a}, expect: {}}]", 2, "expects nothing"),
+        ("labels:\n" + "".join(f"  a{at}: {{detect: [x]}}\n" for at in range(300)), 3, "200 labels"),
+        ("labels: {a: {when: '\"b\" in labels'}, b: {when: '\"a\" in labels'}}", 2, "a → b → a"),
+        ("constraints: [{name: a, require: target.region}]", 2, "this is text"),
+        ("constraints: [{name: a, require: 'target.name.matches(\"(\")'}]", 2, "RE2 does not take"),
+        ("objective: [{maximize: quality, unknown: {quality: .nan}}]", 2, "finite numbers"),
+        ("description: a\x00b", 1, "not YAML"),
+    ],
+    ids=lambda value: str(value)[:40],
+)  # fmt: skip
+def test_hostile_documents_end_in_one_line(text: str, line: int, words: str) -> None:
+    """Bombs, nesting, values that are none, controls: one precise line each, and no other exception."""
+    error = refuse(f"policy: p\n{text}\n")
+    assert words in error.message
+    assert error.line == line
+    assert str(error).isprintable()
+
+
 def test_detectors_that_do_not_exist_are_named() -> None:
     """A label whose detector is misspelled would never be set: a check refuses it."""
     report = check(parse_policy(GOOD.replace("pii.email", "pii.emial"), source="p"), ())

@@ -52,13 +52,28 @@ def suggested(quote: Quote | None = None, **changes: Any) -> list[str]:
         ({"detection": Detection(unscannable=frozenset({"image"}))}, "without its image (`cloud/m`)"),
         ({"detection": Detection(unknown=frozenset({"pii.card"}))},
          "once the detectors that failed find nothing in it (`cloud/m`)"),
-        ({"quote": Quote(10**6, 2 * 10**9)}, "with a lower cap on the answer (`cloud/m`)"),
+        ({"quote": Quote(10**6, 2 * 10**9)}, "if a cap on the answer brought its worst case near what is expected (`cloud/m`)"),
         ({"quote": Quote(1, 1, is_healthy=False)}, "once its targets answer again (`cloud/m`)"),
     ],
 )  # fmt: skip
 def test_one_change_that_lets_it_pass_is_named(changes: dict[str, Any], words: str) -> None:
     """Whatever stands in the way, alone."""
     assert words in suggested(**changes)
+
+
+def test_a_cost_that_nobody_knows_is_not_talked_down() -> None:
+    """Without an expected cost, no cap can be said to help."""
+    assert not [one for one in suggested(quote=Quote(None, 2 * 10**9)) if "cap" in one]
+
+
+def test_no_class_below_the_askers_own_is_suggested() -> None:
+    """A request can raise the class of its key, never lower it."""
+    policy = compile_policy(parse_policy(json.dumps(POLICY), source="p"), (CLOUD,))
+    facts = msgspec.structs.replace(FACTS, data_class="restricted")
+    quotes = {"cloud/m": Quote(10**6, 10**8)}
+    assert what_would_pass(policy, facts, None, quotes, "restricted") == ()
+    (only,) = what_would_pass(policy, facts, None, quotes, "confidential")
+    assert only.change == "as `confidential`"
 
 
 def test_two_labels_have_to_go_together() -> None:
