@@ -9,6 +9,7 @@ import gc
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -25,13 +26,17 @@ from gateway.background import Background
 from gateway.cache import CacheStore, MemoryStore
 from gateway.clock import Clock, RequestIds
 from gateway.errors import StartError
+from gateway.facts import target_facts
 from gateway.identity import Identity
 from gateway.kept import PURGE_ROWS_MAX, KeptResponses, KeptStore
 from gateway.ledger import Journal, JournalDown, Shipper, booked, open_database
+from gateway.observed import Observed
 from gateway.pipeline import Pipeline
 from gateway.policy_follow import PolicyFollower
 from gateway.policy_store import find_active
 from gateway.prepare import load_master_key
+from gateway.proving import Certifier
+from gateway.quotes import Signals
 from gateway.reservations import Settler, free_left
 from gateway.routing import RoutingTable, make_routing
 from gateway.runtime import Runtime
@@ -115,7 +120,8 @@ async def open_gateway(settings: Settings, clock: Clock | None = None) -> AsyncG
         transport = Transport()
         stack.push_async_callback(transport.close)
         world = await stack.enter_async_context(open_world(settings, transport, log))
-        follower = PolicyFollower(engine, clock, log)
+        certifier = Certifier(engine)
+        follower = PolicyFollower(engine, certifier, clock, log)
         routing = await _make_table(world, follower)
         try:
             journal = Journal(
@@ -149,17 +155,17 @@ async def open_gateway(settings: Settings, clock: Clock | None = None) -> AsyncG
             kept=_make_kept(settings, engine, sealer),
             journal=journal,
             transport=transport,
-            health=Health(),
+            signals=Signals(Health(), Observed()),
             background=background,
             metrics=Metrics(str(os.getpid()) if settings.workers > 1 else ""),
             log=log,
         )
         background.keep(lambda: follower.follow(routing), "policy")
-        background.keep(lambda: world.follow(routing), "targets")
+        background.keep(lambda: world.follow(partial(follower.take_catalogue, routing)), "targets")
         background.keep(lambda: _adopt_left(journal, shipper, settler, log), "dead workers")
         background.keep(lambda: _forget_expired(services.kept.store, clock), "expired responses")
         _settle_memory()
-        yield Runtime(services, engine, ping, clock.now())
+        yield Runtime(services, engine, certifier, ping, clock.now())
 
 
 def _make_kept(settings: Settings, engine: AsyncEngine, sealer: Sealer) -> KeptResponses:
@@ -205,9 +211,10 @@ async def _find_policy(engine: AsyncEngine) -> None:
 
 
 async def _make_table(world: World, follower: PolicyFollower) -> RoutingTable:
+    facts = tuple(target_facts(target) for target in world.catalogue.targets)
     try:
-        levels = await follower.load()
-        return RoutingTable(make_routing(world.catalogue, levels, world.adapters))
+        levels = await follower.load(facts)
+        return RoutingTable(make_routing(world.catalogue, levels, world.adapters, facts=facts))
     except PolicyError as error:
         raise StartError(f"the policy in force does not work: {error}") from error
 

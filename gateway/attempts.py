@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from backends.adapter import Outbound, ProviderAdapter, Terms
+from backends.health import Health
 from backends.pricing import price_usage
 from backends.target import Target
 from backends.transport import PermitBreach, TransportError, Upstream
@@ -152,7 +153,7 @@ class Attempts:
         if (
             not turn.tried
             and not case.prompt.is_count
-            and not self._services.health.begin(target.name, self._services.clock.now())
+            and not self._services.signals.health.begin(target.name, self._services.clock.now())
         ):
             failures.append(_SET_ASIDE)
             return None
@@ -188,7 +189,7 @@ class Attempts:
 
     def _render(self, adapter: ProviderAdapter, target: Target, turn: Turn) -> Outbound:
         """The bytes for ``target``: at a replica that was not tried and is not set aside, if there is one."""
-        case, health = self._case, self._services.health
+        case, health = self._case, self._services.signals.health
         terms = Terms(allows_provider_tools=case.record.facts.data_class in OPEN_CLASSES)
         if case.principal.budgets:
             # What a provider's own tools cost has no bound.
@@ -223,6 +224,7 @@ class Attempts:
         try:
             if services.settings.journal_strict:
                 await services.journal.flushed()
+            leg.sent_at = services.clock.monotonic()
             leg.upstream = upstream = await services.transport.send(
                 leg.outbound, verdict, endpoint, self._deadline
             )
@@ -251,7 +253,7 @@ class Attempts:
             await leg.upstream.release()
         if not leg.is_settled:
             await self._settle_failed(leg, failure)
-        self._note_health(leg, failure)
+        self._note(leg, failure)
         return failure
 
     async def _leave(self, leg: Leg, error: BaseException) -> Failure | None:
@@ -285,6 +287,8 @@ class Attempts:
         leg.relay = relay
         leg.outcome = outcome = relay.outcome
         while chunk := await upstream.next_chunk():
+            if leg.first_chunk_seconds is None:
+                leg.first_chunk_seconds = self._services.clock.monotonic() - leg.sent_at
             out = relay.feed(chunk)
             if outcome.failure is not None:
                 return await self._end_broken(leg, out)
@@ -390,10 +394,27 @@ class Attempts:
             return 0
         return price_usage(leg.target, usage, self._services.clock.utc()).nanousd
 
-    def _note_health(self, leg: Leg, failure: Failure | None) -> None:
+    def _note(self, leg: Leg, failure: Failure | None) -> None:
+        """What the call has shown of its target, for the requests that come."""
         if self._case.prompt.is_count:
             return
-        health, now = self._services.health, self._services.clock.now()
+        signals, now = self._services.signals, self._services.clock.now()
+        self._note_health(leg, failure, signals.health, now)
+        observed, usage = signals.observed, leg.outcome.usage
+        if leg.first_chunk_seconds is not None:
+            observed.note_wait(leg.target.name, leg.first_chunk_seconds, now)
+        if failure is None and usage is not None:
+            case = self._case
+            observed.note_answer(
+                leg.target.name,
+                case.record.facts.task,
+                case.trail,
+                usage,
+                case.sizes.choices,
+                now,
+            )
+
+    def _note_health(self, leg: Leg, failure: Failure | None, health: Health, now: float) -> None:
         began = leg.row.started_at
         if failure is None or not _is_unreached(failure):
             if leg.replicas > 1:

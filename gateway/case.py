@@ -10,6 +10,7 @@ from backends.wire.rates import Rate
 from gateway.arrival import Arrival
 from gateway.decision_record import DecisionRecord
 from gateway.identity import Principal
+from gateway.observed import Trail
 from gateway.quotes import Sizes
 from gateway.routing import Routing
 from policies.facts import Decision
@@ -31,6 +32,7 @@ class Case:
     principal: Principal
     prompt: Prompt
     sizes: Sizes
+    trail: Trail
     routing: Routing
     record: DecisionRecord
     cache_key: bytes | None

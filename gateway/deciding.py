@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from backends.health import Health
 from backends.wire.failure import Failure
 from backends.wire.prompt import Media, Prompt
 from gateway.arrival import Arrival
@@ -22,12 +21,14 @@ from gateway.errors import Refused, refuse
 from gateway.facts import (
     HEADER_DATA_CLASS,
     media_of,
+    message_segments,
     needs_of,
+    other_segments,
     raise_class,
-    segments,
 )
 from gateway.identity import Principal
-from gateway.quotes import Sizes, measure, quote
+from gateway.observed import Trail, follow
+from gateway.quotes import Moment, Signals, Sizes, measure, quote
 from gateway.routing import AUTO, Routing
 from gateway.services import Services
 from policies.classify import Classifier
@@ -77,7 +78,7 @@ def decide_case(
     routing = services.routing.current
     asked = _text(arrival.find_header(HEADER_DATA_CLASS.encode()))
     decided = decide_prompt(
-        routing, prompt, principal, services.classifier, services.health, asked, now
+        routing, prompt, principal, services.classifier, services.signals, asked, now
     )
     decision = decided.record.decision
     if fault := decided.record.facts.detection.fault:
@@ -103,6 +104,7 @@ def decide_case(
         principal=principal,
         prompt=prompt,
         sizes=decided.sizes,
+        trail=decided.trail,
         routing=routing,
         record=decided.record,
         cache_key=key,
@@ -116,6 +118,7 @@ class Decided:
     """A decision with what it was made from."""
 
     sizes: Sizes
+    trail: Trail
     record: DecisionRecord
 
 
@@ -124,7 +127,7 @@ def decide_prompt(
     prompt: Prompt,
     asker: Asker,
     classifier: Classifier,
-    health: Health,
+    signals: Signals,
     data_class: str | None,
     now: float,
 ) -> Decided:
@@ -142,8 +145,10 @@ def decide_prompt(
             param="model",
         )
     candidates, prefer = routing.find_candidates(prompt.request_model)
-    texts, media = segments(prompt), media_of(prompt)
+    said, beside, media = message_segments(prompt), other_segments(prompt), media_of(prompt)
+    texts = [*said, *beside]
     sizes = measure(prompt, texts, media)
+    trail = follow(asker.organisation, beside, said)
     facts = Facts(
         organisation=asker.organisation,
         team=asker.team,
@@ -161,13 +166,19 @@ def decide_prompt(
         needs_bound=True,
         context_tokens_estimate=sizes.context_tokens_estimate,
     )
-    at = datetime.fromtimestamp(now, UTC)
+    moment = Moment(
+        now,
+        datetime.fromtimestamp(now, UTC),
+        facts.task,
+        signals.observed.find_held(trail, now),
+    )
     quotes = {
-        routing.targets[index].name: quote(routing.targets[index], sizes, health, at, now)
+        routing.targets[index].name: quote(routing.targets[index], sizes, signals, moment)
         for index in candidates
     }
     decision = decide(routing.policy_for(asker), facts, candidates, quotes)
-    return Decided(sizes, DecisionRecord(facts, quotes, routing.catalogue.version, decision))
+    record = DecisionRecord(facts, quotes, routing.catalogue.version, decision)
+    return Decided(sizes, trail, record)
 
 
 def detect(classifier: Classifier, texts: Sequence[Segment], media: Sequence[Media]) -> Detection:
@@ -213,6 +224,14 @@ def nobody_left(case: Case) -> Failure:
     """
     decision = case.decision
     struck = decision.struck
+    unproved = [f"`{one.target}`" for one in struck if one.by == "proof"]
+    if unproved:
+        return Failure(
+            "overloaded",
+            f"the policy `{decision.policy}` is not proved with {', '.join(unproved[:SHOWN_MAX])}: a proof is under "
+            "way, or an administrator has to look (`moegate policy status`); try again later",
+            retry_after_seconds=RETRY_SECONDS,
+        )
     if any(one.by == "health" for one in struck):
         ill = [f"`{one.target}` ({one.reason})" for one in struck if one.by == "health"]
         more = f" and {len(ill) - SHOWN_MAX} more" if len(ill) > SHOWN_MAX else ""

@@ -12,6 +12,8 @@ from backends.wire.prompt import Asked, WireFormat
 from gateway.deciding import decide_prompt, find_remedies
 from gateway.decision_record import DecisionRecord
 from gateway.errors import StartError
+from gateway.observed import Observed
+from gateway.quotes import Signals
 from gateway.routing import make_routing, plain
 from policies.classify import Classifier
 from policies.document import PolicyDocument
@@ -58,6 +60,8 @@ def dry_run(
         raise StartError(f"the request does not parse as `{trial.format}`: {error}") from error
     routing = make_routing(catalogue, plain(document), {})
     asker = Anyone()
-    record = decide_prompt(routing, prompt, asker, Classifier(), Health(), data_class, now).record
+    record = decide_prompt(
+        routing, prompt, asker, Classifier(), Signals(Health(), Observed()), data_class, now
+    ).record
     remedies = () if record.decision.kept else find_remedies(routing, asker, record)
     return record, remedies

@@ -1,7 +1,10 @@
-"""A running process and the policies in SQL: it takes up what is in force, and reports what it runs.
+"""A running process, the policies in SQL and the targets at hand: it takes up what is in force and proved, and
+reports what it runs.
 
-Promises: a change, or the moment for which one is scheduled, counts within about a second; what does not work
-is tried once and leaves everything as it was; while SQL is away the last policies go on.
+Promises: a change, or the moment for which one is scheduled, counts within about a second; what does not work,
+or is not proved with the targets of this process, is tried once and leaves everything as it was; while SQL is
+away the last policies go on. Other targets prove again, and are used when that is done: where it fails they are
+held back, and the policy says in each answer that it is unproven.
 """
 
 import asyncio
@@ -9,13 +12,17 @@ import os
 import socket
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NoReturn
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.typing import FilteringBoundLogger
 
+from backends.adapter import ProviderAdapter
+from backends.catalogue import Catalogue
 from gateway.clock import Clock
+from gateway.facts import target_facts
 from gateway.policy_store import (
     Activation,
     Process,
@@ -29,18 +36,25 @@ from gateway.policy_store import (
     scheduled,
 )
 from gateway.policy_store.processes import REPORT_SECONDS
-from gateway.routing import RoutingTable, compile_levels
+from gateway.proving import Certifier, Proving
+from gateway.routing import RoutingTable, compile_levels, find_uncovered
 from policies.document import PolicyDocument, PolicyError
+from policies.facts import TargetFacts
 from policies.inherit import Levels
 
 POLL_SECONDS = 1.0
+
+Targets = tuple[TargetFacts, ...]
 
 
 class PolicyFollower:
     """What one process knows of the policies in SQL."""
 
-    def __init__(self, engine: AsyncEngine, clock: Clock, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self, engine: AsyncEngine, certifier: Certifier, clock: Clock, log: FilteringBoundLogger
+    ) -> None:
         self._engine = engine
+        self._certifier = certifier
         self._clock = clock
         self._log = log
         self._latest = 0
@@ -51,16 +65,60 @@ class PolicyFollower:
         self._known: dict[int, PolicyDocument] = {}
         self._process_id = uuid.uuid4().hex
         self._started_at = clock.now()
-        self._reported: tuple[str, Mapping[str, str], str] | None = None
+        self._reported: tuple[str, Mapping[str, str], str, tuple[str, ...]] | None = None
         self._reported_at = 0.0
 
-    async def load(self) -> Levels:
-        """What is in force at the start. Raises ``PolicyError``, ``SQLAlchemyError`` and ``OSError``."""
+    async def load(self, facts: Targets) -> Levels:
+        """What is in force at the start, with what is proved of it over the targets ``facts``.
+
+        Raises ``PolicyError``, also for a base policy that is proved of no target at all; ``SQLAlchemyError`` and
+        ``OSError``.
+        """
         await self._look()
         standing = in_force(self._activations, self._clock.now())
         levels = await load_levels(self._engine, standing, self._known)
+        levels, failed = await self._certify(levels, facts)
+        for chain, document in levels.to_prove().items():
+            if (proving := failed.get(document.digest)) is not None:
+                known = (levels.certificates or {}).get(document.digest, ())
+                is_base = chain == levels.base.arms()[0]
+                if is_base and facts and len(find_uncovered(known, facts)) == len(facts):
+                    raise PolicyError(_say_gaps(proving), source=document.source)
+                self._tell_unproven(document, proving)
         self._tried = self._running = standing
         return levels
+
+    async def take_catalogue(
+        self,
+        routing: RoutingTable,
+        catalogue: Catalogue,
+        adapters: Mapping[str, ProviderAdapter],
+    ) -> None:
+        """Route to ``catalogue``, once the policies are proved of it."""
+        facts = tuple(target_facts(target) for target in catalogue.targets)
+        while True:
+            before = routing.current.levels
+            levels, failed = await self._certify(before, facts)
+            chains = await asyncio.to_thread(compile_levels, levels, facts)
+            if routing.current.levels is before:
+                break
+        routing.swap_catalogue(catalogue, adapters, levels, chains, facts)
+        for document in levels.to_prove().values():
+            if (proving := failed.get(document.digest)) is not None:
+                self._tell_unproven(document, proving)
+
+    async def _certify(
+        self, levels: Levels, facts: Targets
+    ) -> tuple[Levels, Mapping[str, Proving]]:
+        """``levels`` with what is proved of them over ``facts``, and by digest what is not."""
+        documents = list(levels.to_prove().values())
+        found = await self._certifier.certify(documents, facts)
+        return replace(levels, certificates=found.certificates), found.failed
+
+    def _tell_unproven(self, document: PolicyDocument, proving: Proving) -> None:
+        self._log.error(
+            "policy not proved with these targets", policy=document.name, gaps=_say_gaps(proving)
+        )
 
     async def follow(self, routing: RoutingTable) -> NoReturn:
         """Keep ``routing`` at what is in force, for as long as the process lives."""
@@ -95,8 +153,14 @@ class PolicyFollower:
     async def _take_up(self, routing: RoutingTable, standing: dict[str, Standing]) -> None:
         try:
             levels = await load_levels(self._engine, standing, self._known)
-            # In a thread: hundreds of rules take a while to compile, which answers under way would wait.
-            compiled = await asyncio.to_thread(compile_levels, levels, routing.current.facts)
+            while True:
+                facts = routing.current.facts
+                levels, failed = await self._certify(levels, facts)
+                self._refuse_unproved(levels, failed, routing.current.levels)
+                # In a thread: hundreds of rules take a while to compile, which answers under way would wait.
+                compiled = await asyncio.to_thread(compile_levels, levels, facts)
+                if routing.current.facts is facts:
+                    break
             routing.swap_policies(levels, compiled)
         except PolicyError as error:
             self._tried = standing
@@ -114,6 +178,20 @@ class PolicyFollower:
                     self._tell(activation)
         self._running = standing
 
+    def _refuse_unproved(
+        self, levels: Levels, failed: Mapping[str, Proving], running: Levels
+    ) -> None:
+        """Raises ``PolicyError`` for what is new here and not proved; what runs already was told of when its targets
+        changed."""
+        if not failed:
+            return
+        present = {document.digest for document in running.to_prove().values()}
+        for document in levels.to_prove().values():
+            if (
+                proving := failed.get(document.digest)
+            ) is not None and document.digest not in present:
+                raise PolicyError(_say_gaps(proving), source=document.source)
+
     def _tell(self, activation: Activation) -> None:
         document = self._known[activation.version]
         self._log.info(
@@ -129,7 +207,12 @@ class PolicyFollower:
 
     async def _report(self, routing: RoutingTable) -> None:
         current, now = routing.current, self._clock.now()
-        said = (current.policy.label, say_versions(self._running), current.catalogue.version)
+        said = (
+            current.policy.label,
+            say_versions(self._running),
+            current.catalogue.version,
+            current.unproved,
+        )
         if said == self._reported and now - self._reported_at < REPORT_SECONDS:
             return
         process = Process(
@@ -141,6 +224,12 @@ class PolicyFollower:
             said[0],
             dict(said[1]),
             said[2],
+            said[3],
         )
         await report_process(self._engine, process)
         self._reported, self._reported_at = said, now
+
+
+def _say_gaps(proving: Proving) -> str:
+    """What is not proved, on one line."""
+    return "; ".join(line.strip() for line in proving.gaps())

@@ -3,26 +3,24 @@
 Promises: may be run any number of times; nothing that is there already is changed.
 """
 
-import asyncio
 import os
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-
-import msgspec
 
 from gateway.clock import Clock
 from gateway.errors import StartError
 from gateway.identity import ensure_admin
 from gateway.ledger import migrate, open_database
-from gateway.policy_store import Change, apply_policy, find_active
-from gateway.proving import find_shipped_certificate, prove
+from gateway.policy_store import Change, Proved, apply_policy, find_active
+from gateway.proving import find_shipped_certificate
 from gateway.settings import Settings
+from policies.certificate import digest_targets
 from policies.document import PolicyDocument, PolicyError, parse_policy
 
 MASTER_KEY_BYTES = 32
-UNPROVEN_REASON = "named by the settings of a first start, and not proved for every catalogue: apply it to prove it for yours"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +48,19 @@ async def prepare(settings: Settings, clock: Clock | None = None) -> Prepared:
                 document = parse_policy(text, source=source)
             except PolicyError as error:
                 raise StartError(f"the policy `{source}` does not work: {error}") from error
-            certificate = await asyncio.to_thread(_certify, document)
-            change = Change(
-                author="first start",
-                certificate=certificate,
-                override=None if certificate is not None else UNPROVEN_REASON,
-            )
-            applied = await apply_policy(engine, document, text, change, now=clock.now())
+            change = Change(author="first start")
+            applied = await apply_policy(engine, document, text, change, _certify, now=clock.now())
             active = applied.stored
     finally:
         await engine.dispose()
     return Prepared(admin_key, active.label)
 
 
-def _certify(document: PolicyDocument) -> str | None:
-    """The certificate of the first policy, as JSON: the one it came with, or of a proof for any catalogue, since
-    which targets there are is not known yet. None where a claim does not hold for all of them."""
-    certificate = find_shipped_certificate(document, ()) or prove(document, ()).certificate
-    return msgspec.json.encode(certificate).decode() if certificate.is_proof else None
+async def _certify(documents: Sequence[PolicyDocument]) -> Proved:
+    """The certificates that the documents came with. Which targets there are is not known yet: the gateway proves
+    the others when it starts, or does not start."""
+    found = (find_shipped_certificate(one, digest_targets(())) for one in documents)
+    return Proved([one for one in found if one is not None])
 
 
 def make_home(settings: Settings) -> None:

@@ -1,16 +1,23 @@
-"""Prove a policy before it goes live: with Z3, or by the certificate that a shipped one carries.
+"""Prove a policy before it goes live, and again where the catalogue changes: with Z3, by the certificate that a
+shipped one carries, or by what another process proved and wrote into SQL.
 
-Promises: Z3 is loaded only where something has to be proved (0.3 s, 60 MB), never for a request.
+Promises: Z3 is loaded only where something has to be proved (0.3 s, 60 MB), never for a request; nothing is proved
+twice by one process, nor by two if SQL is there.
 """
 
+import asyncio
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import msgspec
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from policies.certificate import Certificate, parse_certificate
+from gateway.policy_store import Proved, read_proofs, write_proofs
+from policies.certificate import Certificate, digest_targets, parse_certificate
 from policies.classify import RULES
 from policies.document import PolicyDocument
 from policies.facts import TargetFacts
@@ -18,8 +25,12 @@ from policies.facts import TargetFacts
 if TYPE_CHECKING:
     from policies.proofs.verify import Proof
 
-SECONDS_MAX = 20.0
+LOOK_SECONDS_MAX = 20.0
 """For one look of Z3; the shipped policies take a tenth of a second for all of them."""
+SECONDS_MAX = 120.0
+"""For all claims of a document; 200 rules over 50 targets take 3 s."""
+FAILED_MAX = 1000
+"""Tries that came to nothing that are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +52,15 @@ class Proving:
             lines += [f"    {line}" for line in proof.lines]
         return lines + [f"note: {finding}" for finding in self.findings]
 
+    def gaps(self) -> list[str]:
+        """For people, what is not proved: each such claim with its verdict, and a counterexample."""
+        lines: list[str] = []
+        for proof in self.proofs:
+            if proof.verdict != "proved":
+                lines.append(f"{proof.verdict}: {proof.claim}")
+                lines += [f"    {line}" for line in (proof.reason, *proof.lines) if line]
+        return lines
+
     def to_json(self) -> dict[str, object]:
         """For programs: the certificate, the proofs with their witnesses, the findings."""
         return {
@@ -61,19 +81,107 @@ def prove(
     from policies.proofs.analysis import analyse  # noqa: PLC0415  # see above: it brings Z3
     from policies.proofs.verify import Prover, certify  # noqa: PLC0415  # likewise
 
-    prover = Prover(document, targets, [rule.kind for rule in RULES], seconds_max=SECONDS_MAX)
+    until = time.monotonic() + SECONDS_MAX
+    prover = Prover(
+        document,
+        targets,
+        [rule.kind for rule in RULES],
+        look_seconds_max=LOOK_SECONDS_MAX,
+        seconds_left=lambda: until - time.monotonic(),
+    )
     proofs = prover.prove()
     findings = tuple(analyse(prover)) if analyses else ()
     return Proving(certify(document, targets, proofs), proofs, findings)
 
 
-def find_shipped_certificate(
-    document: PolicyDocument, targets: Sequence[TargetFacts]
-) -> Certificate | None:
-    """The certificate that came with this release, if ``document`` is one of its policies and it holds for
-    ``targets``."""
+def find_shipped_certificate(document: PolicyDocument, catalogue: str) -> Certificate | None:
+    """The certificate that came with this release, if ``document`` is one of its policies and it holds for the
+    targets of this digest."""
     entry = files("policies") / "defaults" / f"{document.name}.proof.json"
-    if not entry.is_file():
+    if "/" in document.name or not entry.is_file():
         return None
     found = parse_certificate(entry.read_bytes())
-    return found if found.is_valid_for(document.digest, targets) else None
+    return found if found.is_valid_for(document.digest, catalogue) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """By the digest of the document: everything that was proved of it (``certificates``, the oldest first), and the
+    last try where the catalogue at hand is not among it (``failed``)."""
+
+    certificates: dict[str, list[Certificate]] = field(default_factory=dict[str, list[Certificate]])
+    failed: dict[str, Proving] = field(default_factory=dict[str, Proving])
+
+    def to_proved(self) -> Proved:
+        """What a change of policies wants to know."""
+        found = [one for kept in self.certificates.values() for one in kept]
+        lines = [line for proving in self.failed.values() for line in proving.gaps()]
+        return Proved(found, lines)
+
+
+class Certifier:
+    """Proofs for one process. One proof runs at a time, in a thread: Z3 takes no more, and answers are under way."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._one_at_a_time = asyncio.Lock()
+        self._known: dict[str, list[Certificate]] = {}
+        self._failed: dict[tuple[str, str], Proving] = {}
+
+    async def certify(
+        self, documents: Sequence[PolicyDocument], targets: Sequence[TargetFacts]
+    ) -> Certified:
+        """Proofs of each of ``documents`` over ``targets``, wherever there is one. Without SQL it makes them all
+        itself, and keeps them."""
+        catalogue = digest_targets(targets)
+        await self._read(documents)
+        found = Certified()
+        for document in documents:
+            digest = document.digest
+            if not self._is_proved(document, catalogue):
+                proving = self._failed.get((digest, catalogue))
+                if proving is None:
+                    async with self._one_at_a_time:
+                        proving = await asyncio.to_thread(prove, document, targets)
+                    await self._keep(proving, catalogue)
+                if not proving.certificate.is_proof:
+                    found.failed[digest] = proving
+            found.certificates[digest] = list(self._known.get(digest, ()))
+        return found
+
+    def _is_proved(self, document: PolicyDocument, catalogue: str) -> bool:
+        known = self._known.get(document.digest, ())
+        if any(one.is_valid_for(document.digest, catalogue) for one in known):
+            return True
+        shipped = find_shipped_certificate(document, catalogue)
+        if shipped is not None:
+            self._add(shipped)
+        return shipped is not None
+
+    async def _read(self, documents: Sequence[PolicyDocument]) -> None:
+        try:
+            stored = await read_proofs(self._engine, [one.digest for one in documents])
+        except (SQLAlchemyError, OSError):
+            return  # what is not known is proved here
+        for certificates in stored.values():
+            for one in certificates:
+                self._add(one)
+
+    async def _keep(self, proving: Proving, catalogue: str) -> None:
+        certificate = proving.certificate
+        self._add(certificate)
+        if not certificate.is_proof:
+            if len(self._failed) >= FAILED_MAX:
+                self._failed.clear()
+            self._failed[certificate.policy, catalogue] = proving
+            return
+        try:
+            async with self._engine.begin() as connection:
+                await write_proofs(connection, [certificate], time.time())
+        except (SQLAlchemyError, OSError):
+            pass  # another was faster, or SQL is away: then others prove it for themselves
+
+    def _add(self, certificate: Certificate) -> None:
+        kept = self._known.setdefault(certificate.policy, [])
+        if certificate not in kept:
+            kept.append(certificate)

@@ -18,7 +18,8 @@ from backends.health import Health
 from backends.pricing import expected_cost
 from gateway.errors import StartError
 from gateway.ledger.tables import requests, teams
-from gateway.quotes import Sizes, quote
+from gateway.observed import Observed
+from gateway.quotes import Moment, Signals, Sizes, quote
 from policies.compile import CompiledPolicy
 from policies.decide import decide
 from policies.facts import Detection, Facts
@@ -142,17 +143,17 @@ def _record_line(
     started: float,
 ) -> Recorded:
     now = started + said.timestamp / 1000
-    at = datetime.fromtimestamp(now, UTC)
+    moment = Moment(now, datetime.fromtimestamp(now, UTC))
     sizes = Sizes(said.input_length, said.input_length, 0, 0, None, 1)
-    health = Health()
+    signals = Signals(Health(), Observed())
     quotes = {
         target.name: msgspec.structs.replace(
-            quote(target, sizes, health, at, now),
+            quote(target, sizes, signals, moment),
             expected_cost_nanousd=expected_cost(
                 target,
                 input_tokens=said.input_length,
                 output_tokens=min(said.output_length, target.output_tokens_max),
-                at=at,
+                at=moment.at,
             ),
         )
         for target in (catalogue.targets[index] for index in candidates)

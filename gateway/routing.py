@@ -14,6 +14,7 @@ from backends.target import Target
 from gateway.errors import Refused, refuse
 from gateway.facts import target_facts
 from gateway.settings import nearest
+from policies.certificate import Certificate, digest_target, digest_targets
 from policies.compile import CompiledPolicy, compile_policy
 from policies.document import PolicyDocument
 from policies.facts import TargetFacts
@@ -54,7 +55,8 @@ class Routing:
     """One state of the world. ``facts[i]`` and ``targets[i]`` are the same target.
 
     ``policy`` is the base for everybody; ``chains`` has the policy of each key that has an overlay or a canary, by
-    what ``levels`` says, and is empty where there are none. ``chosen`` remembers each key's.
+    what ``levels`` says, and is empty where there are none. ``chosen`` remembers each key's. ``unproved`` are the
+    labels of those that should be proved of these targets, and are not.
     """
 
     catalogue: Catalogue
@@ -67,6 +69,7 @@ class Routing:
     levels: Levels
     chains: Chains
     chosen: dict[str, CompiledPolicy]
+    unproved: tuple[str, ...]
 
     def policy_for(self, asker: Asker) -> CompiledPolicy:
         """The policy that decides for who asks."""
@@ -116,15 +119,42 @@ class Routing:
 
 
 def compile_levels(levels: Levels, facts: tuple[TargetFacts, ...]) -> Chains:
-    """Every policy that a key may have, fitted to the targets. Raises ``PolicyError`` if some do not go together."""
+    """Every policy that a key may have, fitted to the targets; one that is in force without a proof says so in its
+    label, and uses no target that none of its proofs covers, unless somebody wanted it so.
+
+    Raises ``PolicyError`` if some do not go together.
+    """
+    catalogue = digest_targets(facts)
     return {
-        chain: compile_policy(
-            document,
-            facts,
-            version=label_version(document) + (UNPROVEN if levels.unproven & set(chain) else ""),
-        )
+        chain: _compile(levels, chain, document, facts, catalogue)
         for chain, document in levels.merged().items()
     }
+
+
+def _compile(
+    levels: Levels,
+    chain: tuple[int, ...],
+    document: PolicyDocument,
+    facts: tuple[TargetFacts, ...],
+    catalogue: str,
+) -> CompiledPolicy:
+    is_unproven, held_back = bool(levels.unproven & set(chain)), frozenset[str]()
+    if levels.certificates is not None and not is_unproven:
+        known = levels.certificates.get(document.digest, ())
+        is_unproven = not any(one.is_valid_for(document.digest, catalogue) for one in known)
+        if is_unproven:
+            held_back = find_uncovered(known, facts)
+    version = label_version(document) + (UNPROVEN if is_unproven else "")
+    return compile_policy(document, facts, version=version, held_back=held_back)
+
+
+def find_uncovered(known: Sequence[Certificate], facts: tuple[TargetFacts, ...]) -> frozenset[str]:
+    """The targets of which nothing is proved, by name."""
+    return frozenset(
+        target.name
+        for target in facts
+        if not any(one.covers(digest_target(target)) for one in known)
+    )
 
 
 def plain(document: PolicyDocument) -> Levels:
@@ -159,6 +189,11 @@ def make_routing(
         levels=levels,
         chains={} if levels.is_plain else chains,
         chosen={},
+        unproved=tuple(
+            one.label
+            for chain, one in chains.items()
+            if one.label.endswith(UNPROVEN) and not levels.unproven & set(chain)
+        ),
     )
 
 
@@ -179,6 +214,15 @@ class RoutingTable:
             now.catalogue, levels, now.adapters, chains if fits else None, now.facts
         )
 
-    def swap_catalogue(self, catalogue: Catalogue, adapters: Mapping[str, ProviderAdapter]) -> None:
-        """Route to ``catalogue`` from now on, under the same policies."""
-        self.current = make_routing(catalogue, self.current.levels, adapters)
+    def swap_catalogue(
+        self,
+        catalogue: Catalogue,
+        adapters: Mapping[str, ProviderAdapter],
+        levels: Levels | None = None,
+        chains: Chains | None = None,
+        facts: tuple[TargetFacts, ...] | None = None,
+    ) -> None:
+        """Route to ``catalogue`` from now on; under the same policies, or ``levels``, as compiled for ``facts``."""
+        self.current = make_routing(
+            catalogue, levels or self.current.levels, adapters, chains, facts
+        )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gateway.proving import Certifier
 from gateway.services import Services
 
 PROBE_SECONDS = 2.0
@@ -29,6 +30,7 @@ class Runtime:
 
     services: Services
     engine: AsyncEngine
+    certifier: Certifier
     ping_redis: Callable[[], Awaitable[None]] | None
     started_at: float
 
@@ -43,7 +45,9 @@ class Runtime:
         checks.append(Check("journal", journal.is_writable, is_needed=True))
         routing = services.routing.current
         now = services.clock.now()
-        healthy = [one.name for one in routing.targets if services.health.state(one.name, now)[0]]
+        healthy = [
+            one.name for one in routing.targets if services.signals.health.state(one.name, now)[0]
+        ]
         checks.append(
             Check(
                 "targets",

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from structlog.typing import FilteringBoundLogger
 
-from backends.health import Health
 from backends.transport import Transport
 from gateway.admission import Admission
 from gateway.background import Background
@@ -13,6 +12,7 @@ from gateway.clock import Clock, RequestIds
 from gateway.identity import Identity
 from gateway.kept import KeptResponses
 from gateway.ledger import Journal
+from gateway.quotes import Signals
 from gateway.reservations import Settler
 from gateway.routing import RoutingTable
 from gateway.sealing import Sealer
@@ -38,7 +38,7 @@ class Services:
     kept: KeptResponses
     journal: Journal
     transport: Transport
-    health: Health
+    signals: Signals
     background: Background
     metrics: Metrics
     log: FilteringBoundLogger

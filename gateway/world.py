@@ -26,7 +26,6 @@ from backends.target import Secret, SelfHosted, ServedModel
 from backends.transport import Transport
 from backends.wire.failure import WireError
 from gateway.errors import StartError
-from gateway.routing import RoutingTable
 from gateway.settings import Settings
 from gateway.simulator_thread import run_simulator
 
@@ -36,6 +35,9 @@ MISSES_MAX = 3
 UNREACHED = "sglang-unreached"
 UNKNOWN_MODEL = "unknown"
 """Stand for named workers that have not answered yet, and for their models."""
+
+TakeCatalogue = Callable[[Catalogue, Mapping[str, ProviderAdapter]], Awaitable[None]]
+"""What routes to another catalogue."""
 
 
 class World:
@@ -112,8 +114,9 @@ class World:
                     "targets cannot be used", reason=failure.message, detail=failure.detail
                 )
 
-    async def follow(self, routing: RoutingTable) -> None:
-        """Look again every few seconds, for as long as somebody named workers to look for.
+    async def follow(self, take: TakeCatalogue) -> None:
+        """Look again every few seconds, for as long as somebody named workers to look for, and have what changed
+        taken up.
 
         Also has loaded what the targets need and takes long to load.
         """
@@ -122,7 +125,7 @@ class World:
             await asyncio.sleep(FOLLOW_SECONDS)
             try:
                 if await self.look():
-                    routing.swap_catalogue(self.catalogue, self.adapters)
+                    await take(self.catalogue, self.adapters)
                     self._start_loading()
                     names = [
                         target.name

@@ -18,12 +18,15 @@ from policies.facts import TargetFacts
 
 Verdict = Literal["proved", "refuted", "undecided", "timeout"]
 Scope = Literal["any catalogue", "this catalogue"]
+Kind = Literal["never", "always_some_target", "monotone"]
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """One claim, and what became of it."""
+    """One claim, and what became of it. ``kind``: what never happens; that some target is left; that more findings,
+    a higher class and lost detectors add none, which is claimed of every policy."""
 
     claim: str
+    kind: Kind
     verdict: Verdict
     scope: Scope
     reason: str = ""
@@ -31,13 +34,14 @@ class Claim(msgspec.Struct, frozen=True):
 
 class Certificate(msgspec.Struct, frozen=True):
     """``policy`` and ``catalogue`` are SHA-256 digests of the document and of the targets, ``verifier`` one of
-    the code that decides and proves, with the version of Z3."""
+    the code that decides and proves, with the version of Z3. ``targets`` are the digests of each target that was
+    looked at, empty where that says nothing since what is claimed holds of any."""
 
     policy: str
     catalogue: str
-    targets: int
     verifier: str
     claims: tuple[Claim, ...]
+    targets: tuple[str, ...] = ()
 
     @property
     def is_proof(self) -> bool:
@@ -50,20 +54,35 @@ class Certificate(msgspec.Struct, frozen=True):
         everywhere = all(claim.scope == "any catalogue" for claim in self.claims)
         return "any catalogue" if everywhere else "this catalogue"
 
-    def is_valid_for(self, digest: str, targets: Sequence[TargetFacts]) -> bool:
-        """Whether it proves the document of this ``digest`` over ``targets``, in this release."""
+    def is_valid_for(self, digest: str, catalogue: str) -> bool:
+        """Whether it proves the document of this ``digest`` over a ``catalogue`` (its digest), in this release."""
         return (
             self.is_proof
             and self.policy == digest
             and self.verifier == digest_verifier()
-            and (self.scope == "any catalogue" or self.catalogue == digest_targets(targets))
+            and (self.scope == "any catalogue" or self.catalogue == catalogue)
         )
+
+    def covers(self, target: str) -> bool:
+        """Whether a target (its digest) was proved to be used as claimed, whatever others there are beside it.
+
+        That some target is always left is a claim about all of them together, and not looked at.
+        """
+        safe = [claim for claim in self.claims if claim.kind != "always_some_target"]
+        return all(claim.verdict == "proved" for claim in safe) and (
+            target in self.targets or all(claim.scope == "any catalogue" for claim in safe)
+        )
+
+
+def digest_target(target: TargetFacts) -> str:
+    """SHA-256 over all that policies may know of a target."""
+    return hashlib.sha256(msgspec.json.encode(target, order="deterministic")).hexdigest()
 
 
 def digest_targets(targets: Sequence[TargetFacts]) -> str:
     """SHA-256 over all that policies may know of the targets, in any order."""
-    rows = sorted(msgspec.json.encode(target, order="deterministic") for target in targets)
-    return hashlib.sha256(b"\n".join(rows)).hexdigest()
+    rows = sorted(digest_target(target) for target in targets)
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
 SOURCES = (

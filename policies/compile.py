@@ -77,7 +77,7 @@ class CompiledPolicy:
     """A policy fitted to one catalogue. ``label`` is what answers and records call it.
 
     Sets of targets are bit masks: ``everyone``, ``self_hosted``, ``can`` (by capability).
-    ``context_tokens_least`` is the shortest context.
+    ``context_tokens_least`` is the shortest context. ``held_back`` are those of which it is not proved.
     """
 
     document: PolicyDocument
@@ -86,6 +86,7 @@ class CompiledPolicy:
     rows: tuple[TargetRow, ...]
     everyone: int
     self_hosted: int
+    held_back: int
     can: Mapping[str, int]
     context_tokens_least: int
     labels: tuple[Label, ...]
@@ -100,10 +101,15 @@ class CompiledPolicy:
 
 
 def compile_policy(
-    document: PolicyDocument, targets: tuple[TargetFacts, ...], *, version: str = ""
+    document: PolicyDocument,
+    targets: tuple[TargetFacts, ...],
+    *,
+    version: str = "",
+    held_back: frozenset[str] = frozenset(),
 ) -> CompiledPolicy:
-    """Fit ``document`` to ``targets``. ``version`` is shown after the name; else the digest is."""
-    return _Compiler(document, targets).compile(version)
+    """Fit ``document`` to ``targets``. ``version`` is shown after the name; else the digest is. ``held_back`` names
+    those of which the document is not proved: they are struck."""
+    return _Compiler(document, targets).compile(version, held_back)
 
 
 class _Compiler:
@@ -119,7 +125,7 @@ class _Compiler:
             for name in document.data.labels
         }
 
-    def compile(self, version: str) -> CompiledPolicy:
+    def compile(self, version: str, held_back: frozenset[str]) -> CompiledPolicy:
         document, data = self._document, self._document.data
         burst = data.attempts.burst
         return CompiledPolicy(
@@ -129,6 +135,7 @@ class _Compiler:
             rows=self._rows,
             everyone=(1 << len(self._targets)) - 1,
             self_hosted=self._mask(lambda target: target.boundary == "self_hosted"),
+            held_back=self._mask(lambda target: target.name in held_back),
             can={
                 word: self._mask(lambda target, word=word: word in target.capabilities)
                 for word in CAPABILITIES

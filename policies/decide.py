@@ -19,6 +19,7 @@ from policies.rank import rank
 
 EPOCH_WEEKDAY = 3
 """1 January 1970 was a Thursday; Monday is 0."""
+HELD_BACK = "the policy is not proved with this target beside the others"
 NEED_WORDS = {
     "choices": "`n` above 1",
     EMBED: "texts to give vectors for",
@@ -231,7 +232,9 @@ def _fit(
     fit: list[int] = []
     for at in left:
         name, quote = policy.targets[at].name, numbers.quotes[at]
-        if not can >> at & 1:
+        if policy.held_back >> at & 1:
+            struck.append(Struck(name, "proof", "", HELD_BACK))
+        elif not can >> at & 1:
             struck.append(Struck(name, "capability", "", _say_unable(policy, facts, at)))
         elif not has_room >> at & 1:
             context = policy.targets[at].context_tokens_max

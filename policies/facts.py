@@ -121,12 +121,20 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Struck(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A target that may not be used and why. ``by``: ``constraint`` (hard), ``capability``,
-    ``context``, ``health``, ``unscannable``, ``price`` (no bound where one is needed), ``dominated`` (never
-    reached: everything tried before it is as good in every respect)."""
+    ``context``, ``health``, ``unscannable``, ``price`` (no bound where one is needed), ``proof`` (the
+    policy is not proved to use it as it claims), ``dominated`` (never reached: everything tried before it is as
+    good in every respect)."""
 
     target: str
     by: Literal[
-        "constraint", "capability", "context", "health", "unscannable", "price", "dominated"
+        "constraint",
+        "capability",
+        "context",
+        "health",
+        "unscannable",
+        "price",
+        "proof",
+        "dominated",
     ]
     constraint: str = ""
     reason: str = ""

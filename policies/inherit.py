@@ -5,7 +5,7 @@ to the same side of a canary. What does not fit together is a ``PolicyError`` th
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import product
@@ -14,6 +14,7 @@ import msgspec
 
 from policies.cel import Tree
 from policies.cel.schema import names_of
+from policies.certificate import Certificate
 from policies.document import (
     AttemptsData,
     CacheData,
@@ -75,13 +76,15 @@ class Level:
 class Levels:
     """Everything that is in force. ``teams`` by team id, ``keys`` by key id; ``team_of`` has the team of each of
     ``keys``. Chains of versions, from the base down, are what a key is decided by; ``unproven`` are those versions
-    that somebody put in force without a proof."""
+    that somebody put in force without a proof. ``certificates``: by digest, what was proved of each document; None
+    where nobody asks (a dry run)."""
 
     base: Level
     teams: Mapping[str, Level]
     keys: Mapping[str, Level]
     team_of: Mapping[str, str]
     unproven: frozenset[int] = frozenset()
+    certificates: Mapping[str, Sequence[Certificate]] | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -110,6 +113,14 @@ class Levels:
             for arms in product(*(level.arms() for level in way)):
                 chains[tuple(at for arm in arms for at in arm)] = None
         return {chain: inherit(*(known[at] for at in chain)) for chain in chains}
+
+    def to_prove(self) -> dict[tuple[int, ...], PolicyDocument]:
+        """Of ``merged``, what somebody wants proved: all but what is in force without. Raises the same."""
+        return {
+            chain: document
+            for chain, document in self.merged().items()
+            if not self.unproven & set(chain)
+        }
 
 
 def inherit(base: PolicyDocument, *overlays: PolicyDocument) -> PolicyDocument:

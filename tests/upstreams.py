@@ -47,12 +47,13 @@ class Scripted:
 
 class Upstream:
     """The host. ``script`` is used up in order, then ``default`` answers; ``answer_by``, once set,
-    decides by what was asked."""
+    decides by what was asked. ``models`` are those that it lists as a worker; none: it is still starting."""
 
     def __init__(self) -> None:
         self.requests: list[Recorded] = []
         self.script: deque[Scripted] = deque()
         self.default: Scripted | None = None
+        self.models: tuple[str, ...] = ("home-model",)
         self.answer_by: Callable[[Recorded], Scripted] | None = None
         self.hung_up = threading.Event()
         self.port = 0
@@ -126,8 +127,9 @@ class Upstream:
         return await self._answer(reader, writer, answer)
 
     def _page(self, path: str) -> Scripted:
-        if path == "/v1/models":
-            return plain({"object": "list", "data": [{"id": "home-model", "max_model_len": 32768}]})
+        if path == "/v1/models" and self.models:
+            listed = [{"id": name, "max_model_len": 32768} for name in self.models]
+            return plain({"object": "list", "data": listed})
         return plain({}, status=404)
 
     async def _answer(

@@ -6,7 +6,7 @@ change. Documents are YAML text, of a policy's greatest length at most.
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from typing import TypeVar
 
@@ -23,17 +23,19 @@ from gateway.identity.keys import ADMIN, DEFAULT_ORGANISATION
 from gateway.policy_store import (
     Applied,
     Change,
+    Proved,
     Stale,
     StoredPolicy,
     Unfit,
+    Unproved,
     activate_version,
     apply_policy,
+    find_proofs,
     find_status,
     find_version,
     list_history,
     parse_scope,
 )
-from gateway.proving import find_shipped_certificate, prove
 from gateway.runtime import Runtime
 from policies.check import check
 from policies.document import TEXT_BYTES_MAX, PolicyDocument, PolicyError, parse_policy
@@ -72,7 +74,7 @@ class PolicyApi:
         self._engine = runtime.engine
         self._services = runtime.services
         self._guard = guard
-        self._proving = asyncio.Lock()
+        self._certifier = runtime.certifier
 
     def routes(self) -> list[Route]:
         """What is served, by path."""
@@ -117,7 +119,9 @@ class PolicyApi:
         stored = await find_version(self._engine, version)
         if stored is None:
             raise _missing(version)
-        return _json(asdict(stored), etag=stored.digest)
+        proofs = await find_proofs(self._engine, stored.digest)
+        said = asdict(stored) | {"proofs": msgspec.to_builtins(proofs)}
+        return _json(said, etag=stored.digest)
 
     async def _status(self, request: Request, principal: Principal) -> Response:
         del request, principal
@@ -126,10 +130,12 @@ class PolicyApi:
 
     async def _apply(self, request: Request, principal: Principal) -> Response:
         asked = await _read(request, Writing)
-        document, certificate = await self._checked(asked.document)
-        change = _change(request, principal, asked, await self._scope(asked.scope), certificate)
+        document = await self._checked(asked.document)
+        change = _change(request, principal, asked, await self._scope(asked.scope))
         now = self._services.clock.now()
-        return await _answer(apply_policy(self._engine, document, asked.document, change, now=now))
+        return await _answer(
+            apply_policy(self._engine, document, asked.document, change, self._certify, now=now)
+        )
 
     async def _activate(self, request: Request, principal: Principal) -> Response:
         asked, version = await _read(request, Activating), _version(request)
@@ -138,7 +144,9 @@ class PolicyApi:
             raise _missing(version)
         await self._checked(stored.text)
         change, now = _change(request, principal, asked, stored.scope), self._services.clock.now()
-        return await _answer(activate_version(self._engine, version, change, now=now))
+        return await _answer(
+            activate_version(self._engine, version, change, self._certify, now=now)
+        )
 
     async def _scope(self, written: str) -> str:
         try:
@@ -146,9 +154,8 @@ class PolicyApi:
         except StartError as error:
             raise _invalid(str(error), "scope") from error
 
-    async def _checked(self, text: str) -> tuple[PolicyDocument, str]:
-        """The document and the certificate of its proof, if it works with the targets that there are. In threads,
-        for answers are under way, and one at a time: Z3 takes no more."""
+    async def _checked(self, text: str) -> PolicyDocument:
+        """The document, if it works with the targets that there are. In threads, for answers are under way."""
         facts = self._services.routing.current.facts
         try:
             document = await asyncio.to_thread(parse_policy, text, source="document")
@@ -157,23 +164,14 @@ class PolicyApi:
             raise _invalid(str(error), "document") from error
         if not report.is_ok:
             raise _invalid("; ".join(report.lines()), "document")
-        certificate = find_shipped_certificate(document, facts)
-        if certificate is None:
-            async with self._proving:
-                proving = await asyncio.to_thread(prove, document, facts)
-            certificate = proving.certificate
-            if not certificate.is_proof:
-                raise _invalid("; ".join(line.strip() for line in proving.lines()), "document")
-        return document, msgspec.json.encode(certificate).decode()
+        return document
+
+    async def _certify(self, documents: Sequence[PolicyDocument]) -> Proved:
+        facts = self._services.routing.current.facts
+        return (await self._certifier.certify(documents, facts)).to_proved()
 
 
-def _change(
-    request: Request,
-    principal: Principal,
-    asked: Activating,
-    scope: str,
-    certificate: str | None = None,
-) -> Change:
+def _change(request: Request, principal: Principal, asked: Activating, scope: str) -> Change:
     for name, number in (("at", asked.at), ("canary", asked.canary)):
         if number is not None and not math.isfinite(number):
             raise _invalid(f"`{name}` needs a finite number", name)
@@ -185,7 +183,6 @@ def _change(
         starts_at=asked.at,
         canary_share=asked.canary,
         if_match=None if digest is None else digest.strip().removeprefix("W/").strip('"'),
-        certificate=certificate,
     )
 
 
@@ -198,6 +195,8 @@ async def _answer(work: Awaitable[Applied]) -> Response:
         return Response(orjson.dumps({"error": body}), STALE, headers, JSON)
     except Unfit as error:
         raise _invalid(str(error), None) from error
+    except Unproved as error:
+        raise _invalid(str(error), "document") from error
     except PolicyError as error:
         raise _invalid(str(error), "document") from error
     activation = applied.activation

@@ -155,7 +155,7 @@ class Rest:
         now = services.clock.now()
         services.metrics.healthy.clear()
         for target in services.routing.current.targets:
-            is_healthy, _reason = services.health.state(target.name, now)
+            is_healthy, _reason = services.signals.health.state(target.name, now)
             services.metrics.healthy.labels(target.name).set(1 if is_healthy else 0)
         services.metrics.unshipped.set(services.journal.unshipped)
         return Response(services.metrics.render(), media_type="text/plain; version=0.0.4")

@@ -22,21 +22,26 @@ from gateway.clock import Clock
 from gateway.errors import StartError
 from gateway.policy_store import (
     Applied,
+    Certify,
     Change,
     PolicyStatus,
+    Proved,
     Stale,
     StoredPolicy,
     Unfit,
+    Unproved,
     activate_version,
     apply_policy,
+    find_proofs,
     find_status,
     find_version,
     list_history,
     parse_scope,
 )
 from gateway.prepare import read_policy
-from gateway.proving import find_shipped_certificate, prove
+from gateway.proving import Certifier, Proving, prove
 from gateway.settings import Settings
+from policies.certificate import Certificate
 from policies.document import PolicyDocument, parse_policy
 
 Scope = Annotated[
@@ -85,10 +90,9 @@ def apply_command(
     settings, document = read_settings(config, {}), parse_policy(text, source=source)
     if unproven is not None and not unproven.strip():
         raise StartError("`--unproven` needs a reason")
-    certificate = _prove(settings, document, needs_proof=unproven is None, as_json=as_json)
     now = Clock().now()
 
-    async def work(engine: AsyncEngine) -> Applied:
+    async def work(engine: AsyncEngine, certify: Certify) -> Applied:
         change = Change(
             author=getpass.getuser(),
             scope=await parse_scope(engine, scope),
@@ -96,12 +100,11 @@ def apply_command(
             starts_at=_seconds(at),
             canary_share=canary,
             if_match=if_match,
-            certificate=certificate,
-            override=None if certificate is not None else unproven,
+            override=unproven,
         )
-        return await apply_policy(engine, document, text, change, now=now)
+        return await apply_policy(engine, document, text, change, certify, now=now)
 
-    _show_applied(_change(settings, work), as_json=as_json)
+    _show_applied(_change(settings, document, work, as_json=as_json), as_json=as_json)
 
 
 def rollback(
@@ -114,12 +117,12 @@ def rollback(
     """Put an earlier version in force again, in its own scope; the history tells it."""
     settings, now = read_settings(config, {}), Clock().now()
     stored = run_on_database(settings.database_url, lambda engine: _get_version(engine, version))
-    _prove(settings, stored.parse(), needs_proof=True, as_json=as_json)
     change = Change(author=getpass.getuser(), reason=reason, starts_at=_seconds(at))
-    _show_applied(
-        _change(settings, lambda engine: activate_version(engine, version, change, now=now)),
-        as_json=as_json,
-    )
+
+    async def work(engine: AsyncEngine, certify: Certify) -> Applied:
+        return await activate_version(engine, version, change, certify, now=now)
+
+    _show_applied(_change(settings, stored.parse(), work, as_json=as_json), as_json=as_json)
 
 
 def history(
@@ -155,11 +158,15 @@ HISTORY_COLUMNS = ("version", "scope", "name", "digest", "created_at", "author",
 
 
 def show(version: Version, config: Config = None, as_json: AsJson = False) -> None:
-    """The document of a version, as it was written."""
-    stored = run_on_database(
-        read_settings(config, {}).database_url, lambda engine: _get_version(engine, version)
-    )
-    typer.echo(orjson.dumps(asdict(stored)).decode() if as_json else stored.text, nl=as_json)
+    """The document of a version, as it was written; with --json also what was proved of it, over which targets."""
+
+    async def work(engine: AsyncEngine) -> tuple[StoredPolicy, list[Certificate]]:
+        stored = await _get_version(engine, version)
+        return stored, await find_proofs(engine, stored.digest)
+
+    stored, proofs = run_on_database(read_settings(config, {}).database_url, work)
+    said = asdict(stored) | {"proofs": msgspec.to_builtins(proofs)}
+    typer.echo(orjson.dumps(said).decode() if as_json else stored.text, nl=as_json)
 
 
 def diff(
@@ -215,31 +222,40 @@ def add_to(policy: typer.Typer) -> None:
         policy.command()(command)
 
 
-def _prove(
-    settings: Settings, document: PolicyDocument, *, needs_proof: bool, as_json: bool
-) -> str | None:
-    """The certificate of ``document`` with the targets that are seen from here; ends here if there is none and it
-    ``needs_proof``."""
+def _change(
+    settings: Settings,
+    document: PolicyDocument,
+    work: Callable[[AsyncEngine, Certify], Awaitable[Applied]],
+    *,
+    as_json: bool,
+) -> Applied:
+    """What ``work`` does, if ``document`` passes its check and all that it wants proved is, with the targets that are
+    seen from here; else tells what is in the way and ends."""
     catalogue = find_catalogue(settings)
     targets = find_targets(catalogue)
     report = check_document(catalogue, document)
-    shipped = find_shipped_certificate(document, targets)
-    if report.is_ok and shipped is not None:
-        return msgspec.json.encode(shipped).decode()
-    proving = prove(document, targets)
-    if not report.is_ok or (needs_proof and not proving.certificate.is_proof):
-        show_report(report, proving, catalogue, as_json=as_json)
+    if not report.is_ok:
+        show_report(report, prove(document, targets), catalogue, as_json=as_json)
         raise typer.Exit(1)
-    if not proving.certificate.is_proof:
-        return None
-    return msgspec.json.encode(proving.certificate).decode()
+    failed: list[Proving] = []
 
+    async def attempt(engine: AsyncEngine) -> Applied:
+        certifier = Certifier(engine)
 
-def _change(settings: Settings, work: Callable[[AsyncEngine], Awaitable[Applied]]) -> Applied:
+        async def certify(documents: Sequence[PolicyDocument]) -> Proved:
+            found = await certifier.certify(documents, targets)
+            failed[:] = found.failed.values()
+            return found.to_proved()
+
+        return await work(engine, certify)
+
     try:
-        return run_on_database(settings.database_url, work)
+        return run_on_database(settings.database_url, attempt)
     except (Stale, Unfit) as error:
         raise StartError(str(error)) from error
+    except Unproved as error:
+        show_report(report, failed[0], catalogue, as_json=as_json)
+        raise typer.Exit(1) from error
 
 
 async def _get_version(engine: AsyncEngine, version: int) -> StoredPolicy:
@@ -293,7 +309,7 @@ def _show_status(found: PolicyStatus, now: float) -> None:
 
 def _brief(stored: StoredPolicy) -> dict[str, object]:
     shown: dict[str, object] = asdict(stored)
-    del shown["text"], shown["diff"], shown["certificate"]
+    del shown["text"], shown["diff"]
     return shown | {"created_at": _time(stored.created_at)}
 
 

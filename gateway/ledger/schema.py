@@ -11,7 +11,7 @@ import migrations
 from gateway.errors import StartError
 from gateway.ledger.store import open_database
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest revision under ``migrations/versions``; a test holds it to that."""
 
 SchemaState = Literal["current", "empty", "old", "newer than this moegate"]

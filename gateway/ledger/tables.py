@@ -129,7 +129,6 @@ policies = Table(
     Column("scope", String(200), nullable=False),
     Column("reason", Text, nullable=False),
     Column("diff", Text, nullable=False),
-    Column("certificate", Text),
     Index("policies_by_digest", "scope", "digest"),
 )
 """Versions of policies: rows are added, never changed. ``diff`` is against the version before in the scope."""
@@ -160,8 +159,21 @@ processes = Table(
     Column("policy", String(200), nullable=False),
     Column("versions", Text, nullable=False),
     Column("catalogue", String(200), nullable=False),
+    Column("unproven", Text, nullable=False),
 )
-"""What each running process runs; ``versions`` is JSON, by scope."""
+"""What each running process runs; ``versions`` is JSON, by scope, ``unproven`` a JSON list of labels."""
+
+policy_proofs = Table(
+    "policy_proofs",
+    metadata,
+    Column("policy", String(200), primary_key=True),
+    Column("catalogue", String(64), primary_key=True),
+    Column("verifier", String(64), primary_key=True),
+    Column("certificate", Text, nullable=False),
+    Column("proved_at", Float, nullable=False),
+)
+"""What was proved of which document (a digest; of a base with overlays those of all parts), over which targets, by
+which release: rows are added, never changed."""
 
 kept_responses = Table(
     "kept_responses",

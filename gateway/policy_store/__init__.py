@@ -3,14 +3,18 @@
 from gateway.policy_store.activation import Activation, Standing, in_force, say_versions, scheduled
 from gateway.policy_store.apply import (
     Applied,
+    Certify,
     Change,
+    Proved,
     Stale,
     Unfit,
+    Unproved,
     activate_version,
     apply_policy,
 )
 from gateway.policy_store.load import find_standing, load_levels
 from gateway.policy_store.processes import Process, list_processes, report_process
+from gateway.policy_store.proofs import find_proofs, read_proofs, write_proofs
 from gateway.policy_store.scopes import parse_scope
 from gateway.policy_store.status import PolicyStatus, find_status
 from gateway.policy_store.versions import (
@@ -25,16 +29,20 @@ from gateway.policy_store.versions import (
 __all__ = [
     "Activation",
     "Applied",
+    "Certify",
     "Change",
     "PolicyStatus",
     "Process",
+    "Proved",
     "Stale",
     "Standing",
     "StoredPolicy",
     "Unfit",
+    "Unproved",
     "activate_version",
     "apply_policy",
     "find_active",
+    "find_proofs",
     "find_standing",
     "find_status",
     "find_version",
@@ -45,7 +53,9 @@ __all__ = [
     "list_processes",
     "load_levels",
     "parse_scope",
+    "read_proofs",
     "report_process",
     "say_versions",
     "scheduled",
+    "write_proofs",
 ]

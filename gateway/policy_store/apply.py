@@ -7,26 +7,33 @@ Of two at once the second looks again.
 
 import asyncio
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 
 from sqlalchemy import func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.ledger.tables import policies, policy_activations
-from gateway.policy_store.activation import BASE, Activation, Standing, in_force
-from gateway.policy_store.load import load_levels
+from gateway.policy_store.activation import BASE, Activation, in_force, scheduled
+from gateway.policy_store.load import Parsed, load_levels
+from gateway.policy_store.proofs import write_proofs
 from gateway.policy_store.versions import (
     StoredPolicy,
+    latest_activation,
     list_activations,
     read_activations,
     read_latest,
     read_version,
 )
+from policies.certificate import Certificate
 from policies.document import PolicyDocument
 
 TRIES = 5
+TRIED = 0
+"""Stands for the version of a change that is not written yet."""
+LAST = 2**31
+"""Its activation is written after all others."""
 
 
 class Stale(Exception):
@@ -38,12 +45,27 @@ class Unfit(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Proved:
+    """``certificates`` of documents, and in words what is not proved of the others (``gaps``)."""
+
+    certificates: Sequence[Certificate] = ()
+    gaps: Sequence[str] = ()
+
+
+class Unproved(Exception):
+    """Not all is proved, and nobody said that it may do without; ``gaps`` are lines that tell what."""
+
+    def __init__(self, gaps: Sequence[str]) -> None:
+        super().__init__("; ".join(line.strip() for line in gaps))
+        self.gaps = gaps
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """Who changes what, where and from when. ``scope`` has ids, as ``parse_scope`` gives them.
 
     ``starts_at`` None: now. ``if_match``: the digest that has to be in force in the scope (empty: none).
-    ``certificate``: the proof of a new version, as JSON. ``override``: why it may do without, which every answer
-    then tells.
+    ``override``: why it may be in force though it is not proved, which every answer then tells.
     """
 
     author: str
@@ -52,8 +74,11 @@ class Change:
     starts_at: float | None = None
     canary_share: float | None = None
     if_match: str | None = None
-    certificate: str | None = None
     override: str | None = None
+
+
+Certify = Callable[[Sequence[PolicyDocument]], Awaitable[Proved]]
+"""Proves documents, over the targets that whoever asks knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,43 +91,51 @@ class Applied:
 
 
 async def apply_policy(
-    engine: AsyncEngine, document: PolicyDocument, text: str, change: Change, *, now: float
+    engine: AsyncEngine,
+    document: PolicyDocument,
+    text: str,
+    change: Change,
+    certify: Certify,
+    *,
+    now: float,
 ) -> Applied:
     """Store ``document`` if it is new in its scope, and put it in force.
 
-    Raises ``Stale``, ``Unfit``, and ``PolicyError`` if it does not go together with the other levels.
+    Everything that a key may be decided by from then on, in which it has a part, has to be proved. Raises
+    ``Stale``, ``Unfit``, ``Unproved``, and ``PolicyError`` if it does not go together with the other levels.
     """
     _check(change, now)
-    await _check_together(engine, change, document, now)
     for last in (*([False] * (TRIES - 1)), True):
+        seen = await latest_activation(engine)
+        chains = await _find_chains(engine, change, document, now)
+        proved = await certify(chains)
+        if proved.gaps and change.override is None:
+            raise Unproved(proved.gaps)
+        settled = change if proved.gaps else replace(change, override=None)
         try:
             async with engine.begin() as connection:
-                return await _write(connection, document, text, change, now)
+                # INVARIANT: the number is read before what it stands for, so that whoever comes between takes it
+                # first, and this fails on it and looks again.
+                if await read_latest(connection) == seen:
+                    await write_proofs(connection, proved.certificates, now)
+                    return await _write(connection, document, text, settled, seen + 1, now)
         except IntegrityError:
             if last:
                 raise
-    raise AssertionError("unreachable")
+    raise Unfit("others change the policies all the time: try again")
 
 
 async def activate_version(
-    engine: AsyncEngine, version: int, change: Change, *, now: float
+    engine: AsyncEngine, version: int, change: Change, certify: Certify, *, now: float
 ) -> Applied:
     """Put a version in force again, in its own scope. Raises as ``apply_policy``, ``LookupError`` without one."""
     async with engine.connect() as connection:
         stored = await read_version(connection, version)
     if stored is None:
         raise LookupError(version)
-    change = Change(
-        author=change.author,
-        scope=stored.scope,
-        reason=change.reason,
-        starts_at=change.starts_at,
-        canary_share=change.canary_share,
-        if_match=change.if_match,
-        override=change.override,
-    )
     document = await asyncio.to_thread(stored.parse)
-    return await apply_policy(engine, document, stored.text, change, now=now)
+    change = replace(change, scope=stored.scope)
+    return await apply_policy(engine, document, stored.text, change, certify, now=now)
 
 
 def _check(change: Change, now: float) -> None:
@@ -112,33 +145,38 @@ def _check(change: Change, now: float) -> None:
         raise Unfit("what is in force was decided when it was: the start cannot lie in the past")
 
 
-async def _check_together(
+async def _find_chains(
     engine: AsyncEngine, change: Change, document: PolicyDocument, now: float
-) -> None:
-    """Raises ``PolicyError`` if a key would be left with levels that do not fit together."""
+) -> list[PolicyDocument]:
+    """What keys will be decided by in which ``document`` has a part: from its start on, and after each change
+    that is scheduled for later. Raises ``PolicyError`` if some levels will not fit together."""
+    activations = await list_activations(engine)
     starts_at = now if change.starts_at is None else change.starts_at
-    standing = in_force(await list_activations(engine), starts_at)
-    tried = Activation(0, change.scope, 0, "", now, "", starts_at, change.canary_share, None)
-    if change.canary_share is None:
-        after: Mapping[str, Standing] = standing | {change.scope: Standing(tried, None)}
-    else:
-        before = standing.get(change.scope)
-        stable = before.stable if before else None
-        if change.scope == BASE and stable is None:
-            raise Unfit("a canary needs a base policy to be tried against; apply one first")
-        after = standing | {change.scope: Standing(stable, tried)}
-    if BASE not in after:
-        raise Unfit("an overlay needs a base policy below it; apply one first")
-    levels = await load_levels(engine, after, {0: document})
-    await asyncio.to_thread(levels.merged)
+    tried = Activation(0, change.scope, TRIED, "", now, "", starts_at, change.canary_share, None)
+    known: Parsed = {TRIED: document}
+    chains: dict[str, PolicyDocument] = {}
+    for moment in (starts_at, *(one.starts_at for one in scheduled(activations, starts_at))):
+        after = in_force([*activations, replace(tried, activation_id=LAST)], moment)
+        base = after.get(BASE)
+        if base is None or base.stable is None:
+            words = "a canary" if change.scope == BASE else "an overlay"
+            raise Unfit(f"{words} needs a base policy below it; apply one first")
+        levels = await load_levels(engine, after, known)
+        known.setdefault(TRIED, document)
+        for chain, merged in (await asyncio.to_thread(levels.merged)).items():
+            if TRIED in chain:
+                chains[merged.digest] = merged
+    return list(chains.values())
 
 
 async def _write(
-    connection: AsyncConnection, document: PolicyDocument, text: str, change: Change, now: float
+    connection: AsyncConnection,
+    document: PolicyDocument,
+    text: str,
+    change: Change,
+    activation_id: int,
+    now: float,
 ) -> Applied:
-    # INVARIANT: the number is read before what it stands for, so that whoever comes between takes it first,
-    # and this fails on it and looks again.
-    activation_id = await read_latest(connection) + 1
     standing = in_force(await read_activations(connection), now).get(change.scope)
     stable = standing.stable if standing else None
     running = None if stable is None else await read_version(connection, stable.version)
@@ -196,7 +234,6 @@ async def _add_version(
         scope=change.scope,
         reason=change.reason,
         diff=await asyncio.to_thread(show_diff, before, document, text),
-        certificate=change.certificate,
     )
     values = {name: getattr(stored, name) for name in StoredPolicy.__slots__}
     await connection.execute(insert(policies).values(values))

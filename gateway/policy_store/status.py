@@ -81,9 +81,14 @@ def _drift_of_processes(
     standing: Mapping[str, Standing], running: list[Process], now: float
 ) -> list[str]:
     expected = say_versions(standing)
+    unproved = [
+        f"process {one.pid} on {one.host}: `{label}` is not proved with its targets; its log says why"
+        for one in running
+        for label in one.unproven
+    ]
     if any(now - one.since < SWITCH_SECONDS for one in standing.values()):
-        return []
-    return [
+        return unproved
+    return unproved + [
         f"process {one.pid} on {one.host}: runs {_say(one.versions)} instead of {_say(expected)}; its log says why"
         for one in running
         if one.versions != expected

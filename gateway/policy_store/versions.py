@@ -14,7 +14,7 @@ from policies.document import PolicyDocument, parse_policy
 @dataclass(frozen=True, slots=True)
 class StoredPolicy:
     """One version. ``created_at`` is seconds since the epoch; ``diff`` is against the version before in its
-    scope; ``certificate`` is the JSON of its proof, None without one."""
+    scope."""
 
     version: int
     name: str
@@ -25,7 +25,6 @@ class StoredPolicy:
     scope: str
     reason: str
     diff: str
-    certificate: str | None
 
     @property
     def label(self) -> str:

@@ -11,6 +11,7 @@ the claim is about, and a model that a further filling rules out makes that fill
 constraint looks at more open labels than are filled in, it strikes everybody, here as there.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -34,8 +35,10 @@ from policies.cel.terms import (
 from policies.certificate import (
     Certificate,
     Claim,
+    Kind,
     Scope,
     Verdict,
+    digest_target,
     digest_targets,
     digest_verifier,
 )
@@ -66,6 +69,7 @@ class Proof(msgspec.Struct, frozen=True):
     """What became of one claim. ``lines`` tell a counterexample to people, ``witness`` to ``decide``."""
 
     claim: str
+    kind: Kind
     verdict: Verdict
     scope: Scope
     reason: str = ""
@@ -105,12 +109,15 @@ class Prover:
         targets: Sequence[TargetFacts],
         types: Iterable[str],
         *,
-        seconds_max: float = 20.0,
+        look_seconds_max: float = 20.0,
+        seconds_left: Callable[[], float] = lambda: math.inf,
     ) -> None:
-        """``types`` are those that detectors can find; one look of Z3 may take ``seconds_max``."""
+        """``types`` are those that detectors can find; one look of Z3 may take ``look_seconds_max``, and all
+        together what ``seconds_left`` says."""
         self.document = document
         self.targets = tuple(targets)
-        self._milliseconds_max = int(seconds_max * 1000)
+        self._look_seconds_max = look_seconds_max
+        self._seconds_left = seconds_left
         self.vocabulary = Vocabulary(document, (), types)
         self.inexact: list[str] = []
         compiled = compile_policy(document, ())
@@ -183,17 +190,18 @@ class Prover:
                 plain_terms(request, target),
             )  # fmt: skip
 
-        return self._prove_each(claim, goal)
+        return self._prove_each(claim, "never", goal)
 
     def prove_always(self, claim: str, place: str) -> Proof:
         """That some target is left wherever the claim at ``place`` says so."""
         condition = self.document.trees[f"{place}.always_some_target"]
         assumed = self.document.trees.get(f"{place}.assuming")
         if not self.targets:
-            return Proof(claim, "refuted", "this catalogue", "the catalogue holds no target")
+            reason = "the catalogue holds no target"
+            return Proof(claim, "always_some_target", "refuted", "this catalogue", reason)
         self.inexact.clear()
         goal = self.nobody_left(condition, assumed, place)
-        return self._solve(claim, "this catalogue", goal)
+        return self._solve(claim, "always_some_target", "this catalogue", goal)
 
     def nobody_left(self, condition: Tree | None, assumed: Tree | None, place: str = "") -> Goal:
         """A request for which ``condition`` holds, and ``assumed`` of every target, and that no target may take.
@@ -281,7 +289,7 @@ class Prover:
                 plain_terms(before, target),
             )  # fmt: skip
 
-        return self._prove_each(claim, goal)
+        return self._prove_each(claim, "monotone", goal)
 
     def _find_more(self, before: Request) -> tuple[Request, Term]:
         found = {
@@ -311,39 +319,45 @@ class Prover:
 
     # What they share.
 
-    def _prove_each(self, claim: str, goal: Callable[[TargetFacts | None], Goal]) -> Proof:
+    def _prove_each(
+        self, claim: str, kind: Kind, goal: Callable[[TargetFacts | None], Goal]
+    ) -> Proof:
         """For any target that there can be; failing that, for each of the catalogue."""
         self.inexact.clear()
-        proof = self._solve(claim, "any catalogue", goal(None))
+        proof = self._solve(claim, kind, "any catalogue", goal(None))
         if proof.verdict == "proved" or not self.targets:
             return proof
         for facts in self.distinct_targets():
             self.inexact.clear()  # what is undecided of any target may be plain of this one
-            proof = self._solve(claim, "this catalogue", goal(facts))
+            proof = self._solve(claim, kind, "this catalogue", goal(facts))
             if proof.verdict != "proved":
                 break
         return proof
 
-    def _solve(self, claim: str, scope: Scope, goal: Goal) -> Proof:
+    def _solve(self, claim: str, kind: Kind, scope: Scope, goal: Goal) -> Proof:
         solver: Any = z3.Solver()
-        solver.set("timeout", self._milliseconds_max)
         solver.add(lift(all_of(goal.terms)))
         for _round in range(ROUNDS_MAX):
+            left = min(self._look_seconds_max, self._seconds_left())
+            if left <= 0:
+                return Proof(claim, kind, "timeout", scope, "the time for all proofs was over")
+            solver.set("timeout", max(1, int(left * 1000)))
             outcome = solver.check()
             if outcome == z3.unsat:
-                return Proof(claim, "proved", scope)
+                return Proof(claim, kind, "proved", scope)
             if outcome != z3.sat:
-                return Proof(claim, "timeout", scope, f"Z3 gave up: {solver.reason_unknown()}")
+                reason = f"Z3 gave up: {solver.reason_unknown()}"
+                return Proof(claim, kind, "timeout", scope, reason)
             reader = Reader(_plainest(solver, goal.plain), self.vocabulary)
             witness = reader.witness(goal.request, goal.targets)
             real = goal.is_real(witness, reader)
             if real.lines:
                 lines = (*describe(witness.facts), *real.lines)
-                return Proof(claim, "refuted", scope, lines=lines, witness=witness)
+                return Proof(claim, kind, "refuted", scope, lines=lines, witness=witness)
             if not real.fillings:
                 break
             solver.add(lift(all_of(goal.refine(labels) for labels in real.fillings)))
-        return Proof(claim, "undecided", scope, self._say_undecided())
+        return Proof(claim, kind, "undecided", scope, self._say_undecided())
 
     def _say_undecided(self) -> str:
         causes = ", ".join(dict.fromkeys(self.inexact))
@@ -499,7 +513,10 @@ def certify(
     document: PolicyDocument, targets: Sequence[TargetFacts], proofs: Iterable[Proof]
 ) -> Certificate:
     """The certificate of ``proofs``, of ``document`` over ``targets``."""
-    claims = tuple(Claim(one.claim, one.verdict, one.scope, one.reason) for one in proofs)
-    return Certificate(
-        document.digest, digest_targets(targets), len(targets), digest_verifier(), claims
+    claims = tuple(Claim(one.claim, one.kind, one.verdict, one.scope, one.reason) for one in proofs)
+    bare = Certificate(document.digest, digest_targets(targets), digest_verifier(), claims)
+    if bare.scope == "any catalogue":
+        return bare
+    return msgspec.structs.replace(
+        bare, targets=tuple(sorted({digest_target(target) for target in targets}))
     )

@@ -235,6 +235,6 @@ def test_faults_raise_the_sdks_own_errors(stage: Stage, fault: str, model: str) 
                 ask()
         finally:
             stage.replay.post("/__reset")
-            stage.gateway.runtime.services.health.record_success(model, 0)
+            stage.gateway.runtime.services.signals.health.record_success(model, 0)
         response: Any = getattr(raised.value, "response", None)
         assert response.headers["x-moegate-error"]

@@ -79,7 +79,7 @@ def test_streams_that_break_raise(stage: Stage, fault: str, target: str) -> None
             ask(stage.gateway, TARGETS[target], stream=True)
     finally:
         stage.replay.post("/__reset")
-        stage.gateway.runtime.services.health.record_success(TARGETS[target], 0)
+        stage.gateway.runtime.services.signals.health.record_success(TARGETS[target], 0)
 
 
 def test_a_worker_goes_on_from_the_bare_text(simulated: RunningGateway) -> None:

@@ -328,7 +328,7 @@ def test_faults_raise_the_sdks_own_errors(
             ask(client, model, REQUESTS["plain"], stream=False)
     finally:
         stage.replay.post("/__reset")
-        stage.gateway.runtime.services.health.record_success(model, 0)
+        stage.gateway.runtime.services.signals.health.record_success(model, 0)
     assert raised.value.response.headers["x-moegate-error"]
     if fault == "context":
         assert raised.value.code == "context_length_exceeded"
@@ -355,7 +355,7 @@ def test_streams_that_break_raise(
             ask(client, model, REQUESTS["plain"], stream=True)
     finally:
         stage.replay.post("/__reset")
-        stage.gateway.runtime.services.health.record_success(model, 0)
+        stage.gateway.runtime.services.signals.health.record_success(model, 0)
 
 
 def test_books_agree_with_what_the_providers_billed(stage: Stage) -> None:

@@ -246,7 +246,7 @@ def test_faults_raise_the_sdks_own_errors(stage: Stage, sdk: str, fault: str, ta
             SDKS[sdk](stage, TARGETS[target], "plain", False)
     finally:
         stage.replay.post("/__reset")
-        stage.gateway.runtime.services.health.record_success(TARGETS[target], 0)
+        stage.gateway.runtime.services.signals.health.record_success(TARGETS[target], 0)
     response: Any = getattr(raised.value, "response", None)
     assert response.headers["x-moegate-error"]
 
@@ -262,7 +262,7 @@ def test_streams_that_break_raise(stage: Stage, sdk: str, fault: str, target: st
             SDKS[sdk](stage, TARGETS[target], "plain", True)
     finally:
         stage.replay.post("/__reset")
-        stage.gateway.runtime.services.health.record_success(TARGETS[target], 0)
+        stage.gateway.runtime.services.signals.health.record_success(TARGETS[target], 0)
 
 
 def post(stage: Stage, path: str, body: Any, **headers: str) -> Any:

@@ -153,7 +153,7 @@ def test_a_provider_that_does_not_count_is_estimated(street: Street, fault: Scri
         answer = ask(street.gateway, "claude", TARGETS["claude"])
         assert answer.status_code == 200, answer.text
         assert answer.headers["x-moegate-tokens"] == "estimated"
-    health = street.gateway.runtime.services.health
+    health = street.gateway.runtime.services.signals.health
     assert health.state(TARGETS["claude"], street.gateway.runtime.services.clock.now())[0]
     assert sum(row["cost_nanousd"] for row in street.gateway.rows("attempts")) == 0
 

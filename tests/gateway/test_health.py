@@ -19,7 +19,7 @@ BOOM = plain({"error": {"message": "boom, says the prompt"}}, status=500)
 
 
 def is_healthy(scene: Scene, target: str = HOME) -> bool:
-    return scene.gateway.runtime.services.health.state(target, time.time())[0]
+    return scene.gateway.runtime.services.signals.health.state(target, time.time())[0]
 
 
 def target_of(scene: Scene) -> str:
@@ -79,7 +79,7 @@ def test_cancelled_try_does_not_shut_a_target_out_for_good(scene: Scene) -> None
     scene.home.script.append(plain({}, status=429, retry_after="1"))
     assert target_of(scene) != HOME
     wait_for(lambda: is_healthy(scene))
-    health, now = scene.gateway.runtime.services.health, time.time()
+    health, now = scene.gateway.runtime.services.signals.health, time.time()
     assert health.begin(HOME, now)
     assert not is_healthy(scene)
     assert health.state(HOME, now + 11)[0]
@@ -162,7 +162,7 @@ def test_dead_replica_does_not_take_its_target_along(
     assert [ask() for _ in range(6)].count("2") <= 2
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(lambda _: ask(), range(40))) <= {"1", "2"}
-    health = gateway.runtime.services.health
+    health = gateway.runtime.services.signals.health
     assert health.state(HOME, time.time()) == (True, "")
     for row in gateway.rows("attempts"):
         assert row["state"] in ("settled", "failed")

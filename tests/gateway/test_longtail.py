@@ -80,7 +80,7 @@ def _fresh(request: pytest.FixtureRequest) -> None:  # pyright: ignore[reportUnu
     """Nothing is held against the host from test to test."""
     if "gateway" in request.fixturenames:
         gateway: RunningGateway = request.getfixturevalue("gateway")
-        gateway.runtime.services.health.record_success(TARGET, 0)
+        gateway.runtime.services.signals.health.record_success(TARGET, 0)
 
 
 def last_attempt(gateway: RunningGateway) -> dict[str, object]:

@@ -12,6 +12,7 @@ from gateway.ledger import open_database
 from gateway.policy_store import Change, apply_policy, latest_activation
 from policies.document import PolicyDocument, parse_policy
 from tests.gateway_process import RunningGateway, Scene, wait_for
+from tests.policy_changes import ask_nothing
 
 
 def apply(gateway: RunningGateway, name: str, *, more: str = "") -> None:
@@ -21,7 +22,9 @@ def apply(gateway: RunningGateway, name: str, *, more: str = "") -> None:
         engine = open_database(gateway.settings.database_url)
         text = f"policy: {name}\n"
         document = parse_policy(text, source="test")
-        await apply_policy(engine, document, text + more, Change(author="a test"), now=time.time())
+        await apply_policy(
+            engine, document, text + more, Change(author="a test"), ask_nothing, now=time.time()
+        )
         await engine.dispose()
 
     asyncio.run(write())

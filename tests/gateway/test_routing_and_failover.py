@@ -99,7 +99,7 @@ def test_cut_stream_ends_in_a_typed_error(scene: Scene) -> None:
         assert last["error"]["code"] in ("upstream_failed", "upstream_timeout")
         assert "[DONE]" not in answer.text
         assert '"finish_reason":"stop"' not in answer.text
-        scene.gateway.runtime.services.health.record_success(OUT, 0)
+        scene.gateway.runtime.services.signals.health.record_success(OUT, 0)
     for row in scene.gateway.rows("attempts"):
         assert (row["state"], row["usage_source"]) == ("failed", "bound")
         assert row["cost_nanousd"] > 0
@@ -121,7 +121,7 @@ def test_provider_errors_are_mapped(scene: Scene) -> None:
         if status == 429:
             assert answer.headers["retry-after"] == "7"
         scene.outside.script.clear()
-        scene.gateway.runtime.services.health.record_success(OUT, 0)
+        scene.gateway.runtime.services.signals.health.record_success(OUT, 0)
 
 
 def test_unreachable_host_is_set_aside_and_taken_back(scene: Scene) -> None:

@@ -107,7 +107,7 @@ def finishes(events: list[Any]) -> list[str]:
 def healthy(stage: Stage) -> None:
     """A target that failed in the test before is asked all the same."""
     for name in STREAMS:
-        stage.gateway.runtime.services.health.record_success(name, 0.0)
+        stage.gateway.runtime.services.signals.health.record_success(name, 0.0)
 
 
 @pytest.mark.parametrize("target", STREAMS)

@@ -15,6 +15,7 @@ from policies.compile import compile_policy
 from policies.decide import decide
 from policies.document import parse_policy
 from tests.gateway_process import RunningGateway, Scene, wait_for
+from tests.policy_changes import ask_nothing
 from tests.upstreams import plain
 
 ASKED: tuple[dict[str, Any], ...] = (
@@ -106,7 +107,9 @@ def apply_stricter(gateway: RunningGateway) -> None:
         engine = open_database(gateway.settings.database_url)
         written, source = read_policy("private-by-default")
         document = parse_policy(written, source=source)
-        await apply_policy(engine, document, written, Change(author="a test"), now=time.time())
+        await apply_policy(
+            engine, document, written, Change(author="a test"), ask_nothing, now=time.time()
+        )
         await engine.dispose()
 
     asyncio.run(apply())

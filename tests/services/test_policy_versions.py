@@ -34,6 +34,7 @@ from gateway.policy_store import (
 from gateway.policy_store.processes import STALE_SECONDS
 from gateway.policy_store.status import SWITCH_SECONDS
 from policies.document import PolicyError, parse_policy
+from tests.policy_changes import ask_nothing, refute
 from tests.services.test_migrations import alembic_config
 
 NOW = 1_795_000_000.0
@@ -43,8 +44,11 @@ async def put(engine: AsyncEngine, name: str, at: float = NOW, **said: object) -
     """Apply a policy of one line."""
     more = str(said.pop("more", ""))
     written = f"policy: {name}\n{more}"
+    certify = refute if said.get("override") else ask_nothing
     change = Change(author="ann", **said)  # pyright: ignore[reportArgumentType]  # each has its type
-    return await apply_policy(engine, parse_policy(written, source="test"), written, change, now=at)
+    return await apply_policy(
+        engine, parse_policy(written, source="test"), written, change, certify, now=at
+    )
 
 
 async def standing(engine: AsyncEngine, at: float) -> dict[str, str]:
@@ -52,13 +56,13 @@ async def standing(engine: AsyncEngine, at: float) -> dict[str, str]:
 
 
 async def test_a_change_is_a_version_with_its_difference(engine: AsyncEngine) -> None:
-    """Author, reason, proof and difference are kept, and an unchanged document is none."""
-    await put(engine, "one", reason="first", certificate="{}")
+    """Author, reason and difference are kept, and an unchanged document is none."""
+    await put(engine, "one", reason="first")
     second = (await put(engine, "two", NOW + 1, reason="second")).stored
     assert (await put(engine, "two", NOW + 2)).activation is None
     first, again = await find_version(engine, 1), await find_version(engine, 2)
     assert first is not None
-    assert (first.author, first.reason, first.certificate, first.diff) == ("ann", "first", "{}", "")
+    assert (first.author, first.reason, first.diff) == ("ann", "first", "")
     assert again == second
     assert second.diff.splitlines()[-2:] == ["-policy: one", "+policy: two"]
     assert [one.version for one in await list_history(engine)] == [2, 1]
@@ -68,7 +72,8 @@ async def test_going_back_is_an_activation_and_no_version(engine: AsyncEngine) -
     """The history only grows, and the past stays what it was."""
     for at, name in enumerate(("one", "two")):
         await put(engine, name, NOW + at)
-    back = await activate_version(engine, 1, Change(author="bob", reason="oops"), now=NOW + 2)
+    change = Change(author="bob", reason="oops")
+    back = await activate_version(engine, 1, change, ask_nothing, now=NOW + 2)
     assert not back.is_new
     assert (await put(engine, "two", NOW + 3)).stored.version == 2
     assert [await standing(engine, NOW + at) for at in range(-1, 4)] == [
@@ -76,7 +81,7 @@ async def test_going_back_is_an_activation_and_no_version(engine: AsyncEngine) -
     ]  # fmt: skip
     assert [one.reason for one in await list_activations(engine)] == ["", "", "oops", ""]
     with pytest.raises(LookupError):
-        await activate_version(engine, 9, Change(author="bob"), now=NOW)
+        await activate_version(engine, 9, Change(author="bob"), ask_nothing, now=NOW)
 
 
 async def test_a_proof_takes_the_override_away(engine: AsyncEngine) -> None:

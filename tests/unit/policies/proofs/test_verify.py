@@ -10,7 +10,7 @@ import pytest
 from policies.cel import solver
 from policies.cel.solver import Truth
 from policies.cel.terms import Term, both, either, negate
-from policies.certificate import Certificate, parse_certificate
+from policies.certificate import Certificate, digest_targets, parse_certificate
 from policies.classify import Classifier
 from policies.compile import compile_policy
 from policies.decide import allowed_targets
@@ -231,9 +231,9 @@ def test_a_certificate_is_of_one_text_and_its_catalogue() -> None:
     found = certify(document, targets, proofs)
     assert found.scope == "this catalogue"
     again: Certificate = parse_certificate(json.dumps(_as_json(found)))
-    assert again.is_valid_for(document.digest, (CLOUD, HOME))
-    assert not again.is_valid_for(document.digest, (CLOUD,))
-    assert not again.is_valid_for("another", targets)
+    assert again.is_valid_for(document.digest, digest_targets((CLOUD, HOME)))
+    assert not again.is_valid_for(document.digest, digest_targets((CLOUD,)))
+    assert not again.is_valid_for("another", digest_targets(targets))
 
 
 def _as_json(found: Certificate) -> Any:
