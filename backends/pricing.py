@@ -9,7 +9,7 @@ Does not read prices from data (:mod:`backends.catalogue`) nor count tokens (the
 """
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -32,7 +32,7 @@ xAI's Grok 4: 687 tokens for "Who are you"; OpenAI's harmony format (openai/harm
 about 90."""
 BOUND_WINDOW = timedelta(hours=1)
 """How long after a bound its request may still be priced: a bill is dated when the answer ends, and a
-new price may hold by then. Longer than any request may take."""
+new price may hold by then. No request may take longer: the settings see to that."""
 
 
 class UnknownPrice(LookupError):
@@ -58,7 +58,8 @@ FREE = Rates(input=0, output=0)
 
 
 def find_price(target: Target, at: datetime) -> Price | None:
-    """The price that holds at ``at`` (aware); of several the one that began last. None: unknown.
+    """The price that holds at ``at`` (aware), with the rates of that hour; of several the one that began last. None:
+    unknown.
 
     Raises ``ValueError`` for a time without a zone.
     """
@@ -69,7 +70,18 @@ def find_price(target: Target, at: datetime) -> Price | None:
         has_ended = price.valid_until is not None and at >= price.valid_until
         if has_begun and not has_ended and (found is None or _began_later(price, found)):
             found = price
-    return found
+    return found if found is None or not found.windows else _price_of_hour(found, at)
+
+
+def _price_of_hour(price: Price, at: datetime) -> Price:
+    utc = at.astimezone(UTC)
+    minute = utc.hour * 60 + utc.minute
+    for window in price.windows:
+        if window.holds(minute):
+            return msgspec.structs.replace(
+                price, rates=window.rates, tiers=window.tiers, windows=()
+            )
+    return price
 
 
 def price_usage(target: Target, usage: Usage, at: datetime) -> Cost:
@@ -113,13 +125,23 @@ def bound_cost(
 
 
 def expected_cost(
-    target: Target, *, input_tokens: int, output_tokens: int, at: datetime
+    target: Target,
+    *,
+    input_tokens: int,
+    output_tokens: int,
+    at: datetime,
+    cache_read_tokens: int = 0,
 ) -> int | None:
-    """Nano-dollars of a usage without cache; for ranking. None: the price is not known."""
+    """Nano-dollars of a usage of which so much is read from a cache, and nothing written; for ranking. None: the
+    price is not known."""
     price = _known_price(target, at)
     if price is None:
         return None
-    usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
+    usage = Usage(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cache_read_tokens=min(cache_read_tokens, input_tokens),
+    )
     return _half_up(_exact(price_tokens(price, usage)))
 
 
@@ -186,7 +208,7 @@ def _known_price(target: Target, at: datetime) -> Price | None:
 
 
 def _prices_within(target: Target, start: datetime, end: datetime) -> Iterator[Price | None]:
-    """Every price that holds at some moment from ``start`` until ``end``; None for a gap."""
+    """Every price that holds at some moment from ``start`` until ``end``, less than a day later; None for a gap."""
     yield _known_price(target, start)
     if target.is_free:
         return
@@ -194,6 +216,18 @@ def _prices_within(target: Target, start: datetime, end: datetime) -> Iterator[P
         for moment in (price.valid_from, price.valid_until):
             if moment is not None and start < moment <= end:
                 yield _known_price(target, moment)
+        for window in price.windows:
+            for minute in (window.start, window.end):
+                moment = _next_time(minute, start)
+                if moment <= end:
+                    yield _known_price(target, moment)
+
+
+def _next_time(minute: int, after: datetime) -> datetime:
+    """When this minute of the day (UTC) comes next."""
+    utc = after.astimezone(UTC)
+    moment = utc.replace(hour=minute // 60, minute=minute % 60, second=0, microsecond=0)
+    return moment if moment > utc else moment + timedelta(days=1)
 
 
 def _worst_usages(price: Price, input_max: int, output_max: int) -> Iterator[Usage]:

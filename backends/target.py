@@ -54,14 +54,32 @@ class Tier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rates: Rates
 
 
+class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Hours of each day (UTC) in which other rates hold: from minute ``start`` of the day until before minute
+    ``end``, over midnight where that is the lesser."""
+
+    start: int
+    end: int
+    rates: Rates
+    tiers: tuple[Tier, ...] = ()
+
+    def holds(self, minute: int) -> bool:
+        """Whether it holds at this minute of the day."""
+        if self.start < self.end:
+            return self.start <= minute < self.end
+        return minute >= self.start or minute < self.end
+
+
 class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Rates with their validity (aware UTC, end exclusive), tiers in rising order, and source."""
+    """Rates with their validity (aware UTC, end exclusive), tiers in rising order, hours of the day in which others
+    hold (which do not overlap), and source."""
 
     rates: Rates
     valid_from: datetime | None = None
     valid_until: datetime | None = None
     tiers: tuple[Tier, ...] = ()
     source: str = ""
+    windows: tuple[Window, ...] = ()
 
 
 class Target(msgspec.Struct, frozen=True):

@@ -37,12 +37,23 @@ not get the chance, for it would fetch from inside the network whatever a prompt
 
 def segments(prompt: Prompt) -> list[Segment]:
     """Every text of the prompt, in order; kinds and roles as :class:`Segment` names them."""
+    return [*message_segments(prompt), *other_segments(prompt)]
+
+
+def message_segments(prompt: Prompt) -> list[Segment]:
+    """Every text of its messages."""
     found: list[Segment] = []
     for message in prompt.messages:
         if message.name:
             found.append(Segment(message.role, "name", message.name))
         for part in message.parts:
             _part_segments(message, part, found)
+    return found
+
+
+def other_segments(prompt: Prompt) -> list[Segment]:
+    """Every text beside its messages: tools, schemas, and what nobody modelled."""
+    found: list[Segment] = []
     for tool in prompt.tools:
         text = tool.name if tool.description is None else f"{tool.name}\n{tool.description}"
         found.append(Segment("tool", "tool_definition", text))

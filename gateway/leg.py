@@ -33,6 +33,10 @@ class Leg:
     upstream: Upstream | None = None
     relay: StreamRelay | None = None
     is_settled: bool = False
+    sent_at: float = 0.0
+    """Of the clock that only goes on."""
+    first_chunk_seconds: float | None = None
+    """From then to the first bytes of a stream."""
 
     def usage(self) -> Usage:
         """What the provider counted; a complete answer without a count is booked at its bound."""

@@ -5,19 +5,20 @@ under the output cap that is enforced upstream, or None where there is no such b
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from backends.health import Health
 from backends.pricing import MESSAGE_TOKENS_MAX, bound_cost, expected_cost, input_tokens_bound
 from backends.target import Target
 from backends.wire.prompt import Media, Prompt
+from gateway.observed import Observed
 from policies.facts import Quote, Segment
 
 OUTPUT_TOKENS_EXPECTED = 400
 """Median answer of a chat in public traces (Azure LLM inference 2023, conversation: 129 to 415 tokens
-by day); used for ranking only, never for money."""
+by day), as long as a target has shown nothing else; used for ranking only, never for money."""
 IMAGE_TOKENS_EXPECTED = 800
 CLOSED_OBJECT = b',"additionalProperties":false'
 EXPONENT_GROWTH = 14
@@ -118,18 +119,43 @@ def _growth(prompt: Prompt) -> int:
     return growth
 
 
-def quote(target: Target, sizes: Sizes, health: Health, at: datetime, now: float) -> Quote:
-    """The numbers of one target for one request at ``at`` (aware UTC, the same moment as ``now``)."""
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What is known of targets at present: who is set aside, and what calls have shown."""
+
+    health: Health
+    observed: Observed
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When and with what in mind a request is quoted: ``at`` and ``now`` are the same moment, as aware UTC and in
+    seconds since the epoch; ``held`` are the tokens of it that targets hold, by name."""
+
+    now: float
+    at: datetime
+    task: str | None = None
+    held: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+def quote(target: Target, sizes: Sizes, signals: Signals, moment: Moment) -> Quote:
+    """The numbers of one target for one request."""
+    name, now, at = target.name, moment.now, moment.at
     output_max = sizes.output_tokens_max(target)
-    is_healthy, reason = health.state(target.name, now)
+    is_healthy, reason = signals.health.state(name, now)
     if not sizes.is_billed:
         return Quote(0, 0, is_healthy=is_healthy, unhealthy_reason=reason, quality=target.quality)
+    observed = signals.observed
+    one = observed.expected_output(name, moment.task)
+    expected = (OUTPUT_TOKENS_EXPECTED if one is None else round(one)) * sizes.choices
+    cached = min(moment.held.get(name, 0), sizes.input_tokens_estimate) if moment.held else 0
     return Quote(
         expected_cost_nanousd=expected_cost(
             target,
             input_tokens=sizes.input_tokens_estimate,
-            output_tokens=min(output_max, OUTPUT_TOKENS_EXPECTED * sizes.choices),
+            output_tokens=min(output_max, expected),
             at=at,
+            cache_read_tokens=cached,
         ),
         worst_case_nanousd=bound_cost(
             target,
@@ -139,7 +165,9 @@ def quote(target: Target, sizes: Sizes, health: Health, at: datetime, now: float
             output_tokens_max=output_max,
             at=at,
         ),
+        expected_ttft_seconds=observed.expected_wait(name, now),
         is_healthy=is_healthy,
         unhealthy_reason=reason,
         quality=target.quality,
+        cached_tokens=cached,
     )

@@ -32,6 +32,10 @@ NOT_OPTIONS = re.compile(
 take, and what Kubernetes sets in every container beside a service called moegate."""
 
 
+REQUEST_SECONDS_MAX = 3540
+"""A minute less than ``backends.pricing.BOUND_WINDOW``: prices of the time until then are in a bound."""
+
+
 def _option(
     default: T, env: str, help_text: str, unit: str = "", least: int = 0, most: int | None = None
 ) -> T:
@@ -100,7 +104,11 @@ class Settings:
         64 * MIB, "MOEGATE_ANSWER_BYTES_MAX", "largest plain answer", "bytes"
     )
     request_timeout_seconds: float = _option(
-        600.0, "MOEGATE_REQUEST_TIMEOUT_SECONDS", "longest time for a whole request", "seconds"
+        600.0,
+        "MOEGATE_REQUEST_TIMEOUT_SECONDS",
+        "longest time for a whole request; within the hour that a bound of its cost covers",
+        "seconds",
+        most=REQUEST_SECONDS_MAX,
     )
     journal_strict: bool = _option(
         False,

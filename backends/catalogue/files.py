@@ -5,6 +5,7 @@ Does not decide who is switched on: see :mod:`backends.catalogue.loading`.
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from fnmatch import fnmatchcase
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 import msgspec
 import yaml
 
-from backends.target import Adapter, Capability, Price, Rates, Tier
+from backends.target import Adapter, Capability, Price, Rates, Tier, Window
 from backends.wire.prompt import WireFormat
 
 NANO = 10**9
@@ -31,6 +32,8 @@ T = TypeVar("T")
 Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Ten times faster where PyYAML was built with libyaml, as its wheels are; safe either way."""
 
+DAY_MINUTES = 24 * 60
+_TIME_OF_DAY = re.compile(r"([0-9]{1,2}):([0-5][0-9])")
 Usd = Annotated[str, msgspec.Meta(min_length=1)] | int | float
 """USD per million tokens. A float of YAML is taken as its shortest decimal, which is what was written."""
 Tokens = Annotated[int, msgspec.Meta(ge=1)]
@@ -110,6 +113,18 @@ class TierData(PriceData, frozen=True, forbid_unknown_fields=True, kw_only=True)
     above: Tokens
 
 
+class WindowData(PriceData, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Prices of some hours of each day, ``from`` until ``until`` (UTC, "16:30"); the tiers are those of the hours."""
+
+    start: "TimeOfDay" = msgspec.field(name="from")
+    until: "TimeOfDay"
+    tiers: tuple[TierData, ...] = ()
+
+
+TimeOfDay = str | int
+"""``16:30``, which YAML reads as a number of minutes (sexagesimal, YAML 1.1), or "16:30"."""
+
+
 class ModelData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A model of ``models/*.yaml``. ``regional`` multiplies its prices on a provider's regional hosts."""
 
@@ -161,18 +176,61 @@ def load_yaml(text: str, where: str) -> object:
 
 
 def make_price(
-    data: PriceData, tiers: Sequence[TierData], source: str, factor: str | None = None
+    data: PriceData,
+    tiers: Sequence[TierData],
+    source: str,
+    factor: str | None = None,
+    windows: Sequence[WindowData] = (),
 ) -> Price:
     """A price of ``data``, every rate times ``factor``. Raises :class:`CatalogueError`."""
+    return Price(
+        rates=_rates(data, source, factor),
+        tiers=_tiers(tiers, source, factor),
+        source=source,
+        windows=_windows(windows, source, factor),
+    )
+
+
+def _tiers(tiers: Sequence[TierData], source: str, factor: str | None) -> tuple[Tier, ...]:
     ordered = sorted(tiers, key=lambda tier: tier.above)
     for one, next_one in pairwise(ordered):
         if one.above == next_one.above:
             raise CatalogueError(f"two tiers of {source} begin above {one.above} tokens")
-    return Price(
-        rates=_rates(data, source, factor),
-        tiers=tuple(Tier(tier.above, _rates(tier, source, factor)) for tier in ordered),
-        source=source,
-    )
+    return tuple(Tier(tier.above, _rates(tier, source, factor)) for tier in ordered)
+
+
+def _windows(windows: Sequence[WindowData], source: str, factor: str | None) -> tuple[Window, ...]:
+    made: list[Window] = []
+    taken = bytearray(DAY_MINUTES)
+    for data in windows:
+        start, end = _minute(data.start), _minute(data.until)
+        if start == end:
+            raise CatalogueError(f"the window from {_say(start)} until {_say(end)} has no length")
+        rates = _rates(data, source, factor)
+        window = Window(start, end, rates, _tiers(data.tiers, source, factor))
+        for minute in range(DAY_MINUTES):
+            if window.holds(minute):
+                if taken[minute]:
+                    raise CatalogueError(f"two windows of {source} hold at {_say(minute)}")
+                taken[minute] = 1
+        made.append(window)
+    return tuple(made)
+
+
+def _minute(said: TimeOfDay) -> int:
+    """The minute of the day; a day ends at 24:00, which is the next one's 00:00."""
+    if isinstance(said, str):
+        found = _TIME_OF_DAY.fullmatch(said)
+        minute = int(found[1]) * 60 + int(found[2]) if found else -1
+    else:
+        minute = said
+    if not 0 <= minute <= DAY_MINUTES:
+        raise CatalogueError(f'`{str(said)[:40]}` is no time of the day: write "16:30" (UTC)')
+    return minute % DAY_MINUTES
+
+
+def _say(minute: int) -> str:
+    return f"{minute // 60:02d}:{minute % 60:02d}"
 
 
 def _rates(data: PriceData, where: str, factor: str | None) -> Rates:

@@ -23,6 +23,7 @@ from backends.catalogue.files import (
     Quality,
     TierData,
     Tokens,
+    WindowData,
     load_yaml,
     make_price,
     near,
@@ -59,6 +60,7 @@ class TargetData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     can: tuple[Capability, ...] | None = None
     price: PriceData | str | None = None
     tiers: tuple[TierData, ...] = ()
+    windows: tuple[WindowData, ...] = ()
     valid_from: Moment | None = None
     valid_until: Moment | None = None
     region: str | None = None
@@ -225,8 +227,8 @@ def _price_changes(known: tuple[Price, ...], data: TargetData, where: str) -> di
         raise CatalogueError(
             f"a price is rates (`input`, `output`) or the word `free`, not `{data.price}`"
         )
-    if data.tiers or data.valid_from or data.valid_until:
-        raise CatalogueError("`tiers`, `valid_from` and `valid_until` need a `price`")
+    if data.tiers or data.windows or data.valid_from or data.valid_until:
+        raise CatalogueError("`tiers`, `windows`, `valid_from` and `valid_until` need a `price`")
     return {}
 
 
@@ -234,7 +236,7 @@ def _prices(
     known: tuple[Price, ...], data: TargetData, said: PriceData, where: str
 ) -> tuple[Price, ...]:
     price = msgspec.structs.replace(
-        make_price(said, data.tiers, where),
+        make_price(said, data.tiers, where, windows=data.windows),
         valid_from=data.valid_from,
         valid_until=data.valid_until,
     )
@@ -336,10 +338,14 @@ class _File:
 
 def _fields(kind: object, steps: tuple[str | int, ...]) -> tuple[str, ...]:
     """The keys that may stand where ``steps`` lead from ``kind``."""
-    inner: Mapping[str, type[msgspec.Struct]] = {"price": PriceData, "tiers": TierData}
+    inner: Mapping[str, type[msgspec.Struct]] = {
+        "price": PriceData,
+        "tiers": TierData,
+        "windows": WindowData,
+    }
     for step in reversed(steps):
         if isinstance(step, str) and step in inner:
-            return inner[step].__struct_fields__
+            return inner[step].__struct_encode_fields__
     struct = TargetData if kind is TargetData else ProviderChange
     return struct.__struct_fields__
 

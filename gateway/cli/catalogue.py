@@ -61,6 +61,7 @@ def _line(target: Target, now: datetime) -> str:
     if price is not None:
         rates = f"{format_rate(price.rates.input)} in, {format_rate(price.rates.output)} out"
         rates += ", by length" if price.tiers else ""
+        rates += ", by hour" if any(one.windows for one in target.prices) else ""
     return (
         f"{target.name:<54} {target.context_tokens_max:>9} tokens  {rates:<30} "
         f"{target.region:<7} {' '.join(sorted(target.capabilities))}"

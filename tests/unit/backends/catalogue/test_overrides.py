@@ -97,6 +97,45 @@ def test_tiers_come_with_a_price(tmp_path: Path) -> None:
     assert "need a `price`" in alone
 
 
+def priced_by_hour(*windows: str) -> str:
+    return (
+        "targets:\n  openai/gpt-5.5:\n    price: {input: 4, output: 20}\n    windows:\n"
+        + "".join(f"      - {{{one}, input: 1, output: 5}}\n" for one in windows)
+    )
+
+
+@pytest.mark.parametrize("hours", ["from: 16:30, until: 00:30", 'from: "16:30", until: "0:30"'])
+def test_a_price_may_differ_by_the_hour(tmp_path: Path, hours: str) -> None:
+    """Times as everybody writes them, though YAML reads some as numbers; over midnight too."""
+    target = load(tmp_path, priced_by_hour(hours, "from: 2:00, until: 3:00")).get("openai/gpt-5.5")
+
+    def input_rate(hour: int, minute: int) -> int:
+        price = find_price(target, datetime(2026, 11, 23, hour, minute, tzinfo=UTC))
+        assert price is not None
+        return price.rates.input // 10**9
+
+    times = [(16, 29), (16, 30), (23, 59), (0, 29), (0, 30), (2, 0), (3, 0)]
+    assert [input_rate(*one) for one in times] == [4, 1, 1, 1, 4, 1, 4]
+
+
+@pytest.mark.parametrize(
+    ("windows", "words"),
+    [
+        (["from: 16:30, until: 16:30"], "the window from 16:30 until 16:30 has no length"),
+        (["from: 16:30, until: 00:30", "from: 00:00, until: 01:00"], "hold at 00:00"),
+        (["from: 25:00, until: 26:00"], 'is no time of the day: write "16:30" (UTC)'),
+        (["from: noon, until: 26:00"], "`noon` is no time of the day"),
+        (["until: 16:30"], "missing required field `from`"),
+        (["from: 1:00, until: 2:00, untli: 3:00"], "no such key: did you mean `until`?"),
+    ],
+)
+def test_hours_that_make_no_sense_are_refused(
+    tmp_path: Path, windows: list[str], words: str
+) -> None:
+    """With the place and what would be right."""
+    assert words in refusal(tmp_path, priced_by_hour(*windows))
+
+
 def test_a_new_target_is_added_with_its_provider_s_address(tmp_path: Path) -> None:
     """A model that came out today can be used today."""
     catalogue = load(

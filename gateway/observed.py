@@ -1,0 +1,158 @@
+"""What calls have shown of their targets: how long these let wait, how much they say, what they still hold of a
+conversation.
+
+Promises: numbers for ranking only, never for money; what nobody has measured lately is unknown and not guessed;
+looking changes nothing. Memory is bounded and holds no text: of a conversation it keeps keyed hashes, apart for
+each organisation. Each process knows what went through itself.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from backends.wire.usage import Usage
+from policies.facts import Segment
+
+WAIT_SECONDS_KEPT = 900.0
+"""A wait that was measured longer ago says nothing of now."""
+WEIGHT_LEAST = 0.1
+"""Of the newest value in a mean: the last ten or so count."""
+HELD_SECONDS = 300.0
+"""How long a prefix is taken to be held: Anthropic's default, and the least that OpenAI and Google speak of (their
+documentation of prompt caching, 2026-07)."""
+HELD_SECONDS_1H = 3600.0
+"""Where the client paid for an hour."""
+PREFIX_TOKENS_LEAST = 1024
+"""Shorter prefixes are not cached by OpenAI and Anthropic (the same documentation)."""
+CONVERSATIONS_MAX = 20_000
+BYTES_A_TOKEN = 4
+OPENING_ROLES = ("system", "developer")
+
+
+@dataclass(slots=True)
+class Trail:
+    """A conversation's places: after each piece of it a hash of all up to there, and about how many tokens that is.
+
+    ``opening`` counts the places of the words that many conversations begin with (the system's). Of one that is too
+    short to be held anywhere there are none.
+    """
+
+    marks: Sequence[int]
+    tokens: Sequence[int]
+    opening: int
+
+
+NOWHERE = Trail((), (), 0)
+
+
+def follow(organisation: str, beside: Sequence[Segment], said: Sequence[Segment]) -> Trail:
+    """The trail of what was ``said``, under the tools that stand ``beside`` it: providers put them first.
+
+    Hashes are Python's own of texts: keyed anew in each process.
+    """
+    tools = [one.text for one in beside if one.kind == "tool_definition"]
+    count = sum([len(text) for text in tools])
+    if count + sum([len(one.text) for one in said]) < PREFIX_TOKENS_LEAST * BYTES_A_TOKEN:
+        return NOWHERE
+    mark = hash((organisation, *tools))
+    marks, tokens = list[int](), list[int]()
+    for one in said:
+        mark = hash((mark, one.role, one.kind, one.text))
+        count += len(one.text)
+        marks.append(mark)
+        tokens.append(count // BYTES_A_TOKEN)
+    opening = (at for at, one in enumerate(said) if one.role not in OPENING_ROLES)
+    return Trail(marks, tokens, next(opening, 0))
+
+
+@dataclass(slots=True)
+class _Mean:
+    """A mean in which older values fade: the plain mean of the first ones, then each new one weighs the least."""
+
+    value: float = 0.0
+    count: int = 0
+    at: float = 0.0
+
+    def add(self, value: float, now: float) -> None:
+        self.count += 1
+        self.value += (value - self.value) * max(1 / self.count, WEIGHT_LEAST)
+        self.at = now
+
+
+class Observed:
+    """What this process has seen. Times are seconds of one clock; targets go by name."""
+
+    def __init__(self) -> None:
+        self._waits: dict[str, _Mean] = {}
+        self._answers: dict[tuple[str, str | None], _Mean] = {}
+        self._shares: dict[str, _Mean] = {}
+        """By target, how much of what it should hold it has charged as read from its cache."""
+        self._held: OrderedDict[int, dict[str, tuple[float, int]]] = OrderedDict()
+        """By place of a conversation: until when, and how many tokens, each target holds."""
+
+    def expected_wait(self, target: str, now: float) -> float | None:
+        """Seconds until the first piece of a streamed answer; None: not measured lately."""
+        seen = self._waits.get(target)
+        return None if seen is None or now - seen.at > WAIT_SECONDS_KEPT else seen.value
+
+    def expected_output(self, target: str, task: str | None) -> float | None:
+        """Tokens of an answer, to requests of this task or else to all; None: none was counted."""
+        seen = self._answers.get((target, task)) or self._answers.get((target, None))
+        return None if seen is None else seen.value
+
+    def find_held(self, trail: Trail, now: float) -> Mapping[str, int]:
+        """About how many tokens of a conversation's beginning each target still holds, as it has held others."""
+        if not self._shares:
+            return {}
+        return {
+            target: int(tokens * share.value)
+            for target, tokens in self._find_sent(trail, now).items()
+            if (share := self._shares.get(target)) is not None
+        }
+
+    def note_wait(self, target: str, seconds: float, now: float) -> None:
+        """A stream began ``seconds`` after it was asked for."""
+        self._waits.setdefault(target, _Mean()).add(seconds, now)
+
+    def note_answer(
+        self,
+        target: str,
+        task: str | None,
+        trail: Trail,
+        usage: Usage,
+        choices: int,
+        now: float,
+    ) -> None:
+        """A call ended as it should, and its host counted ``usage`` for so many ``choices``."""
+        for kind in {None, task}:
+            self._answers.setdefault((target, kind), _Mean()).add(
+                usage.output_tokens / choices, now
+            )
+        if not trail.marks:
+            return
+        sent = self._find_sent(trail, now).get(target, 0)
+        if sent:
+            share = min(1.0, usage.cache_read_tokens / sent)
+            self._shares.setdefault(target, _Mean()).add(share, now)
+        until = now + (HELD_SECONDS_1H if usage.cache_write_1h_tokens else HELD_SECONDS)
+        for places in {trail.opening, len(trail.marks)}:
+            if places and trail.tokens[places - 1] >= PREFIX_TOKENS_LEAST:
+                self._hold(trail.marks[places - 1], target, until, trail.tokens[places - 1])
+
+    def _find_sent(self, trail: Trail, now: float) -> dict[str, int]:
+        """By target, the tokens of the longest beginning that it was sent and may still hold."""
+        found: dict[str, int] = {}
+        held = self._held
+        for mark in reversed(trail.marks):
+            if mark in held:
+                for target, (until, tokens) in held[mark].items():
+                    if until > now:
+                        found.setdefault(target, tokens)
+        return found
+
+    def _hold(self, mark: int, target: str, until: float, tokens: int) -> None:
+        held = self._held
+        held.setdefault(mark, {})[target] = (until, tokens)
+        held.move_to_end(mark)
+        if len(held) > CONVERSATIONS_MAX:
+            held.popitem(last=False)
