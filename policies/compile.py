@@ -12,8 +12,12 @@ from policies.cel import (
     QUOTE_FACTS,
     TARGET_FACTS,
     Closure,
+    Scale,
     Scope,
+    Sieve,
     Unevaluable,
+    compile_scale,
+    compile_sieve,
     compile_tree,
     labels_in,
     scopes_of,
@@ -28,16 +32,23 @@ TargetRow = tuple[Value, ...]
 """The facts of a target, in the order of ``TARGET_FACTS``."""
 QuoteRow = tuple[Value, ...]
 """The numbers of a target, in the order of ``QUOTE_FACTS``."""
-MakeQuoteRow = Callable[[Quote, bool, int], QuoteRow]
-"""From a quote, whether the target can take the request, and how many attempts there may be."""
+MakeQuoteRows = Callable[[Mapping[int, Quote], int, int], dict[int, QuoteRow]]
+"""From quotes by position, the mask of who can take the request, and how many attempts there may be."""
+
+
+NEVER_REACHED = (
+    "never reached: the {} tried before it are at least as good in cost, wait and quality"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """One expression. ``is_per_target``: it looks at a target, or at its numbers. ``mask``: bit i is set
-    where target i satisfies it (about targets alone). ``labels``: those that it depends on."""
+    where target i satisfies it (about targets alone). ``labels``: those that it depends on. ``sieve`` finds the targets
+    of whom it does not hold."""
 
     closure: Closure
+    sieve: Sieve
     is_per_target: bool
     mask: int | None
     labels: frozenset[str]
@@ -65,7 +76,7 @@ class Objective:
     quote that nobody knows counts as, by its place in ``QUOTE_FACTS``."""
 
     when: Part | None
-    number: Closure
+    number: Scale
     sign: int
     words: str
     subject_to: tuple[tuple[str, Part], ...]
@@ -77,7 +88,8 @@ class CompiledPolicy:
     """A policy fitted to one catalogue. ``label`` is what answers and records call it.
 
     Sets of targets are bit masks: ``everyone``, ``self_hosted``, ``can`` (by capability).
-    ``context_tokens_least`` is the shortest context. ``held_back`` are those of which it is not proved.
+    ``context_tokens_least`` is the shortest context. ``dominated[i]`` is what is written down where target i is
+    never reached. ``held_back`` are those of which it is not proved.
     """
 
     document: PolicyDocument
@@ -95,7 +107,8 @@ class CompiledPolicy:
     burst: tuple[str, Part] | None
     attempts_max: int
     fallback: tuple[FailureWord, ...]
-    quote_row: MakeQuoteRow
+    quote_rows: MakeQuoteRows
+    dominated: tuple[Struck, ...]
     caches_sampled: bool
     unscannable: Unscannable
 
@@ -149,8 +162,12 @@ class _Compiler:
             burst=None if burst is None else (burst.when, self._needed("attempts.burst.when")),
             attempts_max=data.attempts.max,
             fallback=data.attempts.fallback,
-            quote_row=_compile_row(
+            quote_rows=_compile_rows(
                 {name.path for tree in document.trees.values() for name in names_of(tree)}
+            ),
+            dominated=tuple(
+                Struck(target.name, "dominated", "", NEVER_REACHED.format(data.attempts.max))
+                for target in self._targets
             ),
             caches_sampled=data.cache.sampled,
             unscannable=data.unscannable,
@@ -197,7 +214,7 @@ class _Compiler:
         verb = "minimize" if said.minimize else "maximize"
         return Objective(
             when=self._part(f"objective[{at}].when"),
-            number=self._needed(f"objective[{at}].{verb}").closure,
+            number=compile_scale(self._document.trees[f"objective[{at}].{verb}"]),
             sign=1 if said.minimize else -1,
             words=f"least {said.minimize}" if said.minimize else f"most {said.maximize}",
             subject_to=tuple(
@@ -229,6 +246,7 @@ class _Compiler:
         named = labels_in(tree, self._document.data.labels)
         return Part(
             closure,
+            compile_sieve(tree),
             bool(scopes & (Scope.TARGET | Scope.QUOTE)),
             mask,
             close_over(named, self._named),
@@ -239,7 +257,7 @@ _QUOTE_SOURCES = {
     "quality": "quote.quality",
     "cached_tokens": "quote.cached_tokens",
     "target.healthy": "quote.is_healthy",
-    "target.capable": "capable",
+    "target.capable": "(capable >> at & 1 == 1)",
     "expected_cost_usd": "(None if (n := quote.expected_cost_nanousd) is None else n / 1e9)",
     "worst_case_cost_usd": "(None if (n := quote.worst_case_nanousd) is None else n / 1e9)",
     "worst_case_request_cost_usd": (
@@ -249,11 +267,11 @@ _QUOTE_SOURCES = {
 }
 
 
-def _compile_row(used: set[str]) -> MakeQuoteRow:
+def _compile_rows(used: set[str]) -> MakeQuoteRows:
     """A row is made for each target of each request: with what the document speaks of, and nothing else."""
     slots = ", ".join(_QUOTE_SOURCES[path] if path in used else "None" for path in QUOTE_FACTS)
-    source = f"lambda quote, capable, attempts: ({slots},)"
-    return cast("MakeQuoteRow", eval(source, {"__builtins__": {}}))  # noqa: S307  # text of our own
+    source = f"lambda quotes, capable, attempts: {{at: ({slots},) for at, quote in quotes.items()}}"
+    return cast("MakeQuoteRows", eval(source, {"__builtins__": {}}))  # noqa: S307  # text of our own
 
 
 def target_row(target: TargetFacts) -> TargetRow:

@@ -177,6 +177,8 @@ def _violators(
 ) -> list[int]:
     """Those of ``asked`` for which, in some filling, ``when`` may hold and ``require`` does not."""
     rows, quoted, demand = policy.rows, numbers.rows(), require.closure
+    if when is None and len(possible) == 1:
+        return require.sieve(possible[0], rows, quoted, asked)
     bad: list[int] = []
     for at in asked:
         row, own = rows[at], quoted[at]
@@ -229,9 +231,16 @@ def _fit(
 ) -> list[int]:
     """Those of ``left``, all allowed, that can take the request, and take requests at all."""
     can, has_room = able(policy, facts), roomy(policy, facts)
+    quotes, needs_bound = numbers.quotes, facts.needs_bound
+    sound = can & has_room & ~policy.held_back
     fit: list[int] = []
     for at in left:
-        name, quote = policy.targets[at].name, numbers.quotes[at]
+        quote = quotes[at]
+        is_priced = not needs_bound or quote.worst_case_nanousd is not None
+        if sound >> at & 1 and quote.is_healthy and is_priced:
+            fit.append(at)
+            continue
+        name = policy.targets[at].name
         if policy.held_back >> at & 1:
             struck.append(Struck(name, "proof", "", HELD_BACK))
         elif not can >> at & 1:
@@ -240,12 +249,10 @@ def _fit(
             context = policy.targets[at].context_tokens_max
             reason = f"about {tokens_of(facts)} tokens are more than its context of {context}"
             struck.append(Struck(name, "context", "", reason))
-        elif facts.needs_bound and quote.worst_case_nanousd is None:
+        elif not is_priced:
             struck.append(Struck(name, "price", "", "its price is not known"))
-        elif not quote.is_healthy:
-            struck.append(Struck(name, "health", "", quote.unhealthy_reason))
         else:
-            fit.append(at)
+            struck.append(Struck(name, "health", "", quote.unhealthy_reason))
     return fit
 
 

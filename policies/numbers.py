@@ -32,13 +32,9 @@ class Numbers:
     def rows(self) -> Mapping[int, QuoteRow]:
         """What expressions see of them, in the order of ``QUOTE_FACTS``."""
         if self._rows is None:
-            policy, make = self._policy, self._policy.quote_row
+            policy = self._policy
             capable = able(policy, self._facts) & roomy(policy, self._facts)
-            attempts = policy.attempts_max
-            self._rows = {
-                at: make(quote, capable >> at & 1 == 1, attempts)
-                for at, quote in self.quotes.items()
-            }
+            self._rows = policy.quote_rows(self.quotes, capable, policy.attempts_max)
         return self._rows
 
 

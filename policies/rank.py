@@ -4,8 +4,7 @@ Promises: ranking never brings a target back; what is not known comes last unles
 counts as; a target is dropped only where it could never be reached.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -16,6 +15,8 @@ from policies.labels import Request
 from policies.numbers import Numbers
 
 LAST = float("inf")
+MIXED = float("-inf")
+"""No cost, wait or quality is this."""
 
 
 class Ranking(msgspec.Struct, frozen=True):
@@ -37,7 +38,9 @@ def rank(
     if len(left) < 2:
         order = left
     elif objective is not None:
-        rows = {at: _assume(objective, row) for at, row in numbers.rows().items()}
+        rows = numbers.rows()
+        if objective.unknown:
+            rows = {at: _assume(objective, row) for at, row in rows.items()}
         good, relaxed = _meet(policy, objective, left, rows, request)
         values = _values(policy, objective, left, rows, request)
         order = _sort(policy, good, values)
@@ -85,7 +88,7 @@ def _quality(quote: Quote) -> float:
 
 def _find_objective(policy: CompiledPolicy, request: Request) -> Objective | None:
     for objective in policy.objectives:
-        if objective.when is None or _holds(objective.when, request, (), ()):
+        if objective.when is None or _holds(objective.when, request):
             return objective
     return None
 
@@ -98,15 +101,12 @@ def _values(
     request: Request,
 ) -> dict[int, float]:
     """What is minimised, by position; a number that is not known, or is none, comes last."""
-    number, sign, targets = objective.number, objective.sign, policy.rows
-    values: dict[int, float] = {}
-    for at in left:
-        try:
-            found = float(number(request, targets[at], rows[at]))
-        except Unevaluable:
-            found = LAST
-        values[at] = LAST if found == LAST or math.isnan(found) else sign * found
-    return values
+    known = objective.number(request, policy.rows, rows, left)
+    if objective.sign < 0:
+        known = {at: -number for at, number in known.items()}
+    if len(known) < len(left):
+        return dict.fromkeys(left, LAST) | known
+    return known
 
 
 def _say(objective: Objective, relaxed: tuple[str, ...]) -> tuple[str, str]:
@@ -119,8 +119,6 @@ def _say(objective: Objective, relaxed: tuple[str, ...]) -> tuple[str, str]:
 
 def _assume(objective: Objective, row: QuoteRow) -> QuoteRow:
     """``row`` with what the objective takes unknown numbers for."""
-    if not objective.unknown:
-        return row
     return tuple(
         objective.unknown.get(slot) if value is None else value for slot, value in enumerate(row)
     )
@@ -139,7 +137,9 @@ def _meet(
     while wishes:
         good = left
         for _text, part in wishes:
-            good = [at for at in good if _holds(part, request, policy.rows[at], rows[at])]
+            failed = frozenset(part.sieve(request, policy.rows, rows, good))
+            if failed:
+                good = [at for at in good if at not in failed]
         if good:
             return good, tuple(relaxed)
         relaxed.append(wishes.pop(0)[0])
@@ -154,11 +154,9 @@ def _busy(
         return {}
     words, part = policy.burst
     rows = numbers.rows()
-    return {
-        at: words
-        for at in order
-        if policy.self_hosted >> at & 1 and _holds(part, request, policy.rows[at], rows[at])
-    }
+    homes = [at for at in order if policy.self_hosted >> at & 1]
+    free = frozenset(part.sieve(request, policy.rows, rows, homes))
+    return {at: words for at in homes if at not in free}
 
 
 def _drop_dominated(
@@ -169,13 +167,22 @@ def _drop_dominated(
     reached = order[: policy.attempts_max]
     if len(order) <= policy.attempts_max:
         return order, ()
-    bars = _bars([_dimensions(numbers.quotes[at]) for at in reached])
-    if bars is None:
+    quotes, words = numbers.quotes, policy.dominated
+    first = [quotes[at] for at in reached]
+    bars = (
+        _bar([one.expected_cost_nanousd for one in first], max),
+        _bar([one.worst_case_nanousd for one in first], max),
+        _bar([one.expected_ttft_seconds for one in first], max),
+        _bar([one.quality for one in first], min),
+    )
+    if MIXED in bars:
         return order, ()
     cost_bar, worst_bar, wait_bar, quality_bar = bars
     dropped: list[Struck] = []
     for at in order[policy.attempts_max :]:
-        cost, worst, wait, quality = _dimensions(numbers.quotes[at])
+        quote = quotes[at]
+        cost, worst = quote.expected_cost_nanousd, quote.worst_case_nanousd
+        wait, quality = quote.expected_ttft_seconds, quote.quality
         if (
             (cost is None if cost_bar is None else cost is not None and cost >= cost_bar)
             and (worst is None if worst_bar is None else worst is not None and worst >= worst_bar)
@@ -183,47 +190,25 @@ def _drop_dominated(
             and (
                 quality is None
                 if quality_bar is None
-                else quality is not None and quality >= quality_bar
+                else quality is not None and quality <= quality_bar
             )
         ):
-            reason = (
-                f"never reached: the {policy.attempts_max} tried before it are at least as good in "
-                "cost, wait and quality"
-            )
-            dropped.append(Struck(policy.targets[at].name, "dominated", "", reason))
+            dropped.append(words[at])
         else:
             reached.append(at)
     return reached, tuple(dropped)
 
 
-Dimensions = tuple[float | None, float | None, float | None, float | None]
-"""Expected cost, worst case, wait, and quality turned round: less is better in each."""
+def _bar(values: Sequence[float | None], worst: Callable[[Iterable[float]], float]) -> float | None:
+    """What none of ``values`` is worse than. None where nobody's is known, ``MIXED`` where some are."""
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return MIXED if known else None
+    return worst(known)
 
 
-def _dimensions(quote: Quote) -> Dimensions:
-    quality = quote.quality
-    return (
-        quote.expected_cost_nanousd,
-        quote.worst_case_nanousd,
-        quote.expected_ttft_seconds,
-        None if quality is None else -quality,
-    )
-
-
-def _bars(first: Sequence[Dimensions]) -> Dimensions | None:
-    """What nobody of ``first`` is above; None in it where nobody's number is known. None where some are."""
-    bars: list[float | None] = []
-    for values in zip(*first, strict=True):
-        known = [value for value in values if value is not None]
-        if known and len(known) < len(first):
-            return None
-        bars.append(max(known, default=None))
-    cost, worst, wait, quality = bars
-    return cost, worst, wait, quality
-
-
-def _holds(part: Part, request: Request, row: Request, quoted: QuoteRow) -> bool:
+def _holds(part: Part, request: Request) -> bool:
     try:
-        return bool(part.closure(request, row, quoted))
+        return bool(part.closure(request, (), ()))
     except Unevaluable:
         return False

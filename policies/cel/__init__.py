@@ -4,7 +4,15 @@
 maps, times) is refused with its place.
 """
 
-from policies.cel.python import Closure, Unevaluable, compile_tree
+from policies.cel.python import (
+    Closure,
+    Scale,
+    Sieve,
+    Unevaluable,
+    compile_scale,
+    compile_sieve,
+    compile_tree,
+)
 from policies.cel.schema import (
     DOMAINS,
     QUOTE_FACTS,
@@ -29,11 +37,15 @@ __all__ = [
     "CelError",
     "Closure",
     "Place",
+    "Scale",
     "Scope",
+    "Sieve",
     "Tree",
     "Unevaluable",
     "check_types",
     "check_words",
+    "compile_scale",
+    "compile_sieve",
     "compile_tree",
     "labels_in",
     "parse",

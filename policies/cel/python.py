@@ -5,7 +5,7 @@ nothing of a document is ever executed. ``cel-python`` is the oracle in the test
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import assert_never, cast
 
 from policies.cel import tree as t
@@ -24,6 +24,9 @@ Value = str | int | float | bool | None | frozenset[str]
 Facts = Mapping[str, Value]
 Row = tuple[Value, ...]
 Closure = Callable[[Row, Row, Row], bool]
+Sieve = Callable[[Row, Sequence[Row], Mapping[int, Row], Sequence[int]], list[int]]
+"""From the request, the rows of all targets, the numbers of some, and the positions of these."""
+Scale = Callable[[Row, Sequence[Row], Mapping[int, Row], Sequence[int]], dict[int, float]]
 
 
 class Unevaluable(Exception):
@@ -37,10 +40,62 @@ def compile_tree(node: t.Tree) -> Closure:
     ``node`` has passed ``check_types``.
     """
     source = f"lambda r, t, q: {_source(node)}"
+    return cast("Closure", eval(source, _space(node)))  # noqa: S307  # text of our own making, see above
+
+
+def compile_sieve(node: t.Tree) -> Sieve:
+    """The same in a loop over targets: those of whom ``node`` does not hold, or cannot be evaluated, in order.
+
+    A call for each target would cost as much as what it does.
+    """
+    return cast("Sieve", _compile_loop(_SIEVE, node))
+
+
+def compile_scale(node: t.Tree) -> Scale:
+    """A number in a loop over targets, by position: what cannot be evaluated, is no number or endless is left out."""
+    return cast("Scale", _compile_loop(_SCALE, node))
+
+
+def _compile_loop(loop: str, node: t.Tree) -> object:
+    space = _space(node)
+    exec(loop.format(_source(node)), space)  # noqa: S102  # text of our own making, see above
+    return space["loop"]
+
+
+_SIEVE = """
+def loop(r, rows, numbers, asked):
+    failed = []
+    for at in asked:
+        t, q = rows[at], numbers[at]
+        try:
+            if {}:
+                continue
+        except Unevaluable:
+            pass
+        failed.append(at)
+    return failed
+"""
+_SCALE = """
+def loop(r, rows, numbers, asked):
+    found = {{}}
+    for at in asked:
+        t, q = rows[at], numbers[at]
+        try:
+            number = {}
+        except Unevaluable:
+            continue
+        if number < INFINITY:
+            found[at] = number
+    return found
+"""
+
+
+def _space(node: t.Tree) -> dict[str, object]:
+    """All that generated code may see."""
     space: dict[str, object] = {"__builtins__": {}, **_FUNCTIONS}
     for pattern in patterns_of(node):
         space[_pattern_name(pattern)] = t.compile_pattern(pattern)
-    return cast("Closure", eval(source, space))  # noqa: S307  # text of our own making, see above
+    return space
 
 
 def pack(facts: Facts) -> tuple[Row, Row, Row]:
@@ -187,6 +242,8 @@ def _matches(search: Callable[[str], object], text: str) -> bool:
 
 
 _FUNCTIONS: Mapping[str, object] = {
+    "INFINITY": math.inf,
+    "Unevaluable": Unevaluable,
     "len": len,
     "_fail": _fail,
     "_either": _either,
