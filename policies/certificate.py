@@ -94,6 +94,7 @@ SOURCES = (
     "document.py",
     "facts.py",
     "labels.py",
+    "members.py",
     "numbers.py",
 )
 """What the meaning of a document, and of a proof, depends on: a new detector can set one label without another."""

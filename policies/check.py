@@ -8,8 +8,9 @@ from policies.cel import words_of
 from policies.classify import Classifier
 from policies.compile import CompiledPolicy, compile_policy
 from policies.decide import decide
-from policies.document import ExampleData, PolicyDocument
+from policies.document import PolicyDocument
 from policies.facts import Decision, Detection, Facts, Quote, Segment, TargetFacts
+from policies.members import ExampleData
 
 EXAMPLE_COST_NANOUSD = 1_000_000
 EXAMPLE_QUALITY = 0.9

@@ -24,9 +24,10 @@ from policies.cel import (
 )
 from policies.cel.python import Value
 from policies.cel.schema import names_of
-from policies.document import ObjectiveData, PolicyDocument, PolicyError, Unscannable
+from policies.document import PolicyDocument, PolicyError
 from policies.facts import CAPABILITIES, FailureWord, Quote, Struck, TargetFacts
 from policies.labels import Label, close_over
+from policies.members import ObjectiveData, Unscannable
 
 TargetRow = tuple[Value, ...]
 """The facts of a target, in the order of ``TARGET_FACTS``."""

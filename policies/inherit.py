@@ -15,14 +15,8 @@ import msgspec
 from policies.cel import Tree
 from policies.cel.schema import names_of
 from policies.certificate import Certificate
-from policies.document import (
-    AttemptsData,
-    CacheData,
-    DocumentData,
-    PolicyDocument,
-    PolicyError,
-    Unscannable,
-)
+from policies.document import PolicyDocument, PolicyError
+from policies.members import AttemptsData, CacheData, DocumentData, Unscannable
 
 OVERLAY_NAME_MAX = 40
 """Letters of an overlay's name: three levels with their digests fit into the column that records them."""
