@@ -4,16 +4,14 @@ import difflib
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from policies.cel import words_of
 from policies.classify import Classifier
 from policies.compile import CompiledPolicy, compile_policy
-from policies.decide import decide
 from policies.document import PolicyDocument
-from policies.facts import Decision, Detection, Facts, Quote, Segment, TargetFacts
-from policies.members import ExampleData
-
-EXAMPLE_COST_NANOUSD = 1_000_000
-EXAMPLE_QUALITY = 0.9
+from policies.examples import find_types, run_example
+from policies.facts import CAPABILITIES, EMBED, TargetFacts
 
 # An example is about the rules, not about what happens to be switched on here: without a target on one
 # side of the boundary it could not tell whether that side is struck.
@@ -29,15 +27,18 @@ STAND_INS = tuple(
         model=f"{boundary}-{region}",
         boundary=boundary,
         region=region,
-        capabilities=frozenset(
-            {"tools", "images", "audio", "documents", "json_schema", "reasoning"}
-        ),
+        capabilities=frozenset(CAPABILITIES - {EMBED}),
         context_tokens_max=1_000_000,
         output_tokens_max=100_000,
         retention_days=0,
         trains_on_inputs=False,
     )
     for boundary, region in PLACES
+)
+# Who gives vectors gives nothing else, so that an example of these needs others.
+EMBEDDERS = tuple(
+    msgspec.structs.replace(one, name=f"{one.name}-embed", capabilities=frozenset({EMBED}))
+    for one in STAND_INS
 )
 
 
@@ -85,9 +86,10 @@ def check(document: PolicyDocument, targets: tuple[TargetFacts, ...]) -> Report:
     """
     classifier = Classifier()
     problems = _unknown_types(document, classifier)
-    compiled = compile_policy(document, (*targets, *STAND_INS))
+    compiled = compile_policy(document, (*targets, *STAND_INS, *EMBEDDERS))
     for number, example in enumerate(document.data.examples, 1):
-        problems += [f"example {number}: {what}" for what in _run(compiled, classifier, example)]
+        wrong = run_example(compiled, classifier, example)
+        problems += [f"example {number}: {what}" for what in wrong]
     return Report(
         policy=document.name,
         constraints=len(document.data.constraints),
@@ -100,66 +102,11 @@ def check(document: PolicyDocument, targets: tuple[TargetFacts, ...]) -> Report:
 def _unknown_types(document: PolicyDocument, classifier: Classifier) -> list[str]:
     problems: list[str] = []
     for name, label in document.data.labels.items():
-        for kind in label.detect:
-            prefix = kind.removesuffix("*")
-            is_known = kind in classifier.types or (
-                kind.endswith("*") and any(one.startswith(prefix) for one in classifier.types)
-            )
-            if not is_known:
+        for kind, found in find_types(label.detect, classifier.types).items():
+            if not found:
                 known = ", ".join(sorted(classifier.types))
                 problems.append(f"label `{name}`: no detector finds `{kind}`; there are {known}")
     return problems
-
-
-def _run(compiled: CompiledPolicy, classifier: Classifier, example: ExampleData) -> list[str]:
-    given, expect = example.given, example.expect
-    found = classifier.scan([Segment("user", "text", given.text)])
-    detection = Detection(found.found, found.unknown, frozenset(given.media), found.detectors)
-    facts = Facts(
-        organisation="example",
-        team="example",
-        key="example",
-        residency=given.residency,
-        data_class=given.data_class,
-        detection=detection,
-        request_model=given.model,
-        prefer="policy",
-        needs=frozenset(),
-        is_stream=False,
-        input_tokens_estimate=len(given.text) // 4 + 1,
-        output_tokens_max=None,
-        now=0.0,
-    )
-    quotes = {
-        target.name: Quote(EXAMPLE_COST_NANOUSD, EXAMPLE_COST_NANOUSD, 1.0, quality=EXAMPLE_QUALITY)
-        for target in compiled.targets
-    }
-    decision = decide(compiled, facts, None, quotes)
-    return _differences(compiled, decision, example) if expect else []
-
-
-def _differences(compiled: CompiledPolicy, decision: Decision, example: ExampleData) -> list[str]:
-    expect = example.expect
-    known = {target.name: target for target in compiled.targets}
-    wrong: list[str] = []
-    if expect.only is not None:
-        for kept in decision.kept:
-            target = known[kept.target]
-            for member in ("boundary", "region", "provider"):
-                wanted = getattr(expect.only, member)
-                if wanted is not None and getattr(target, member) != wanted:
-                    wrong.append(f"`{target.name}` is left, whose {member} is not `{wanted}`")
-        if not decision.kept:
-            wrong.append("no target is left")
-    struck_by = {struck.constraint for struck in decision.struck}
-    if expect.struck_by is not None and expect.struck_by not in struck_by:
-        wrong.append(f"`{expect.struck_by}` strikes nobody")
-    if expect.nothing_struck and any(one.by == "constraint" for one in decision.struck):
-        wrong.append(f"something is struck by {', '.join(sorted(filter(None, struck_by)))}")
-    missing = set(expect.labels) - decision.labels
-    if missing:
-        wrong.append(f"the labels {', '.join(sorted(missing))} are not set")
-    return wrong
 
 
 def _idle_rules(compiled: CompiledPolicy, real: int) -> list[str]:

@@ -8,7 +8,7 @@ import difflib
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -28,8 +28,9 @@ from policies.cel import (
     parse,
     scopes_of,
 )
-from policies.facts import BOUNDARIES, DATA_CLASSES, FAILURE_WORDS
+from policies.facts import BOUNDARIES, DATA_CLASSES, FAILURE_WORDS, Need
 from policies.members import (
+    LABELS_MAX,
     AttemptsData,
     BurstData,
     CacheData,
@@ -37,6 +38,7 @@ from policies.members import (
     DocumentData,
     ExampleData,
     ExpectData,
+    FirstData,
     GivenData,
     InvariantData,
     LabelData,
@@ -49,9 +51,10 @@ from policies.places import find_within
 
 TEXT_BYTES_MAX = 256 * 1024
 DEPTH_MAX = 32
-LABELS_MAX = 200
-"""A label is looked at for each request, and one that names others behind all of these."""
+UNSCANNABLE = "unscannable"
+"""What strikes media, where constraints have names."""
 MERGE = "tag:yaml.org,2002:merge"
+TEXT = "tag:yaml.org,2002:str"
 
 
 class PolicyError(ValueError):
@@ -91,6 +94,7 @@ class _Places:
         self.source = source
         self._text = text
         self._marks: dict[str, tuple[int, int]] = {}
+        self._names: dict[str, tuple[int, int]] = {}
         self._scalars: dict[str, yaml.ScalarNode] = {}
         try:
             self._look_through(text)
@@ -98,7 +102,7 @@ class _Places:
             if root is not None:
                 self._walk(root, "")
             made: object = None if root is None else yaml.SafeLoader("").construct_document(root)
-            self.values = made or {}
+            self.values: object = {} if made is None else made
         except yaml.MarkedYAMLError as error:
             message = f"this is not YAML: {error.problem or error.context}"
             raise self._error_at(message, error.problem_mark) from error
@@ -107,8 +111,17 @@ class _Places:
         except ValueError as error:  # PolicyError is one
             if isinstance(error, PolicyError):
                 raise
-            message = f"a value is none that can be: {error}"
-            raise PolicyError(message[:200], source=source) from error
+            raise self._error_at(*self._find_impossible(error)) from error
+
+    def _find_impossible(self, error: ValueError) -> tuple[str, Any]:
+        """What is said of a value that cannot be (a date in month 99), and where it stands."""
+        loader = yaml.SafeLoader("")
+        for scalar in self._scalars.values():
+            try:
+                loader.construct_document(scalar)
+            except ValueError as found:
+                return f"a value is none that can be: {found}".partition("; ")[0], scalar.start_mark
+        return f"a value is none that can be: {error}"[:200], None
 
     def _look_through(self, text: str) -> None:
         """A policy is read by people: each part stands where it counts, and none grows out of another. Depth is
@@ -146,10 +159,15 @@ class _Places:
                 if key.tag == MERGE:
                     message = "merging (`<<`) is not taken here: write the members out"
                     raise self._error_at(message, key.start_mark)
+                if key.tag != TEXT:
+                    message = f"the names of members are text: put `{word[:40]}` into quotes"
+                    raise self._error_at(message, key.start_mark)
                 if word in seen:
-                    raise self.error(f"`{word}` stands twice", path)
+                    raise self._error_at(f"`{word}` stands twice", key.start_mark)
                 seen.add(word)
-                self._walk(value, f"{path}.{word}" if path else word)
+                inner = f"{path}.{word}" if path else word
+                self._names[inner] = (key.start_mark.line + 1, key.start_mark.column + 1)
+                self._walk(value, inner)
         elif isinstance(node, yaml.SequenceNode):
             for at, value in enumerate(node.value):
                 self._walk(value, f"{path}[{at}]")
@@ -161,11 +179,17 @@ class _Places:
                 message = f"the character `{ascii(one)[1:-1]}` is none of a policy's"
                 raise self._error_at(message, node.start_mark)
 
-    def error(self, message: str, path: str, within: Place | None = None) -> PolicyError:
-        """The error at ``path``, or at the nearest thing around it; ``within`` the text that stands there."""
+    def error(
+        self, message: str, path: str, within: Place | None = None, *, is_name: bool = False
+    ) -> PolicyError:
+        """The error at ``path``, or at the nearest thing around it; ``within`` the text that stands there;
+        ``is_name``: what is wrong is the member's name, and not what stands behind it."""
         scalar = self._scalars.get(path)
         if scalar is not None and within is not None:
             line, column = find_within(self._text, scalar, within)
+            return PolicyError(message, source=self.source, line=line, column=column)
+        if is_name and path in self._names:
+            line, column = self._names[path]
             return PolicyError(message, source=self.source, line=line, column=column)
         while path and path not in self._marks:
             path = path[: max(path.rfind("."), path.rfind("["), 0)]
@@ -192,6 +216,7 @@ def parse_policy(text: str, *, source: str) -> PolicyDocument:
 
 def _explain(error: msgspec.ValidationError, places: _Places) -> PolicyError:
     message, _, where = str(error).partition(" - at `$")
+    is_name = False
     path = re.sub(r"^\.", "", where.rstrip("`"))
     shown = f"`{path}`" if path else "a policy"
     path = re.sub(r"\[\.\.\.\]$", "", path)
@@ -201,17 +226,23 @@ def _explain(error: msgspec.ValidationError, places: _Places) -> PolicyError:
         message = f"there is no member `{found[1]}` here" + (
             f": did you mean `{close[0]}`?" if close else ""
         )
-        path = f"{path}.{found[1]}" if path else found[1]
+        path, is_name = f"{path}.{found[1]}" if path else found[1], True
     elif found := re.search(r"missing required field `([^`]+)`", message):
         message = f"{shown} needs a member `{found[1]}`"
-    elif found := re.fullmatch(r"Expected `(\w+)[^`]*`, got `(\w+)`", message):
-        message = f"{shown} needs {_KINDS[found[1]]}, not {_KINDS.get(found[2], found[2])}"
+    elif found := re.fullmatch(r"Expected `(\w+)([^`]*)`, got `(\w+)`", message):
+        needed = "a number or `unknown`" if found[2].startswith(" | str") else _KINDS[found[1]]
+        if "object" in found[2]:
+            needed += ", or these by target"
+        message = f"{shown} needs {needed}, not {_KINDS.get(found[3], found[3])}"
+    elif found := re.fullmatch(r"Expected `\w+` ([<>])= ([\d.]+)", message):
+        most = "at most" if found[1] == "<" else "at least"
+        message = f"{shown} is {most} {float(found[2]):.15g}"
+    elif message == "Number out of range":
+        message = f"{shown} is no number that can be"
     elif found := re.fullmatch(r"Invalid enum value '(.*)'", message, re.DOTALL):
         words = _CHOICES[re.split(r"[.\[]", path.rpartition(".")[2])[0]]
         message = f"`{found[1]}` is nothing that {shown} can be; there are {', '.join(words)}"
-    elif "`key` in" in message:
-        message = f"the names of members in {shown} are text"
-    return places.error(message[:1].lower() + message[1:], path)
+    return places.error(message[:1].lower() + message[1:], path, is_name=is_name)
 
 
 _KINDS = {
@@ -220,18 +251,21 @@ _KINDS = {
 }  # fmt: skip
 """What the decoder calls things, in plain words."""
 
+_NUMBERS = ("worst_case_usd", "expected_usd", "ttft_seconds", "quality")
 _CHOICES: dict[str, tuple[str, ...]] = {
     "boundary": BOUNDARIES,
     "fallback": FAILURE_WORDS,
     "data_class": DATA_CLASSES,
     "media": get_args(Media),
+    "needs": get_args(Need),
+    **dict.fromkeys(_NUMBERS, ("numbers", "unknown")),
     "unscannable": get_args(Unscannable),
 }
 """The words that a member can be, by its name."""
 
 _STRUCTS = (
     DocumentData, LabelData, ConstraintData, ObjectiveData, BurstData, AttemptsData, CacheData, InvariantData,
-    ExampleData, GivenData, ExpectData, OnlyData,
+    ExampleData, GivenData, ExpectData, OnlyData, FirstData,
 )  # fmt: skip
 
 
@@ -278,16 +312,65 @@ def _check_parts(data: DocumentData, places: _Places) -> None:
         if "\n" in constraint.name:
             raise places.error("a name is one line", f"constraints[{at}].name")
     for at, example in enumerate(data.examples):
-        if example.expect == ExpectData():
-            raise places.error("this example expects nothing", f"examples[{at}].expect")
+        _check_given(example.given, f"examples[{at}].given", places)
+        _check_expect(example.expect, data, f"examples[{at}].expect", places)
+
+
+def _check_given(given: GivenData, path: str, places: _Places) -> None:
+    """An example may not be about a request that there cannot be."""
+    if given.residency != given.residency.lower():
+        message = f"a residency is lower case: `{given.residency.lower()}`"
+        raise places.error(message, f"{path}.residency")
+    most, costs = given.worst_case_usd, given.expected_usd
+    named = (one for one in (costs, most) if isinstance(one, dict))
+    for name in sorted({"", *(name for one in named for name in one)}):
+        cost = costs.get(name) if isinstance(costs, dict) else costs
+        limit = most.get(name) if isinstance(most, dict) else most
+        if isinstance(cost, float) and isinstance(limit, float) and cost > limit:
+            message = f"a call cannot cost {cost:.15g} where `worst_case_usd` is {limit:.15g}"
+            raise places.error(message, f"{path}.expected_usd")
+
+
+def _check_expect(expect: ExpectData, data: DocumentData, path: str, places: _Places) -> None:
+    """An example expects something, which can be, of constraints and labels that there are."""
+    if expect == ExpectData():
+        raise places.error("this example expects nothing", path)
+    if expect.first == FirstData():
+        message = "`first` expects nothing: there are boundary, region, provider and name"
+        raise places.error(message, f"{path}.first")
+    for member in ("only", "first"):
+        if expect.refused and getattr(expect, member) is not None:
+            message = (
+                f"`refused` leaves nobody, so that `{member}` can say nothing: keep one of them"
+            )
+            raise places.error(message, f"{path}.{member}")
+    names = [constraint.name for constraint in data.constraints]
+    if expect.struck_by is not None and expect.struck_by not in (*names, UNSCANNABLE):
+        message = f"there is no constraint `{expect.struck_by}`{_nearest(expect.struck_by, names)}"
+        raise places.error(message, f"{path}.struck_by")
+    if expect.nothing_struck and expect.struck_by in names:
+        message = f"`nothing_struck` and `{expect.struck_by}` exclude each other"
+        raise places.error(message, f"{path}.struck_by")
+    for member in ("labels", "unknown_labels"):
+        for at, name in enumerate(getattr(expect, member)):
+            if name not in data.labels:
+                message = f"there is no label `{name}`{_nearest(name, data.labels)}"
+                raise places.error(message, f"{path}.{member}[{at}]")
+    for at, name in enumerate(expect.unknown_labels):
+        if name in expect.labels:
+            message = f"the label `{name}` cannot be set and unknown"
+            raise places.error(message, f"{path}.unknown_labels[{at}]")
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f": did you mean `{close[0]}`?" if close else ""
 
 
 def _check_whole(data: DocumentData, trees: Mapping[str, Tree], places: _Places) -> None:
     """What types alone do not say."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", data.policy):
         raise places.error("a policy's name is lower-case letters, digits, `.`, `_`, `-`", "policy")
-    if not 1 <= data.attempts.max <= 10:
-        raise places.error("`max` lies between 1 and 10", "attempts.max")
     for name, label in data.labels.items():
         if not label.detect and label.when is None:
             raise places.error(f"the label `{name}` needs `detect` or `when`", f"labels.{name}")

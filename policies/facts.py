@@ -17,9 +17,10 @@ BOUNDARIES: tuple[Boundary, ...] = ("self_hosted", "external")
 
 EMBED = "embed"
 """The need of a request for vectors; who has this capability gives vectors only."""
-NEEDS = frozenset(
-    {"tools", "images", "audio", "documents", "media_urls", "json_schema", "choices", EMBED}
-)
+Need = Literal[
+    "tools", "images", "audio", "documents", "media_urls", "json_schema", "choices", "embed"
+]
+NEEDS: frozenset[str] = frozenset(get_args(Need))
 """What a request may not be able to do without."""
 CAPABILITIES = NEEDS | {"parallel_tools", "reasoning", "seed", "logprobs", "system", "stream"}
 """What a target may be able to do."""
