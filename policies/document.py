@@ -51,6 +51,7 @@ from policies.places import find_within
 
 TEXT_BYTES_MAX = 256 * 1024
 DEPTH_MAX = 32
+POLICY_NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
 UNSCANNABLE = "unscannable"
 """What strikes media, where constraints have names."""
 MERGE = "tag:yaml.org,2002:merge"
@@ -369,7 +370,7 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 
 def _check_whole(data: DocumentData, trees: Mapping[str, Tree], places: _Places) -> None:
     """What types alone do not say."""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", data.policy):
+    if not re.fullmatch(POLICY_NAME, data.policy):
         raise places.error("a policy's name is lower-case letters, digits, `.`, `_`, `-`", "policy")
     for name, label in data.labels.items():
         if not label.detect and label.when is None:

@@ -1,6 +1,6 @@
 """The members of a policy document: what may stand in it, of which type, and what counts where it is left out.
 
-The JSON Schema that editors get is made of these (:mod:`policies.schema`), with the texts beside them. Does not look
+The JSON Schema that editors get is made of these (:mod:`policies.json_schema`), with the texts beside them. Does not look
 at expressions, nor at what only the whole tells: :mod:`policies.document` does.
 """
 

@@ -2,7 +2,7 @@
 """Write the reference pages that the code's own tables are the source of; ``--check`` only compares.
 
 docs/settings.md from the settings, the providers and the options of ``moegate serve``, docs/metrics.md from
-the instruments, docs/errors.md from the kinds of failure.
+the instruments, docs/errors.md from the kinds of failure, docs/policy.schema.json from the members of a policy.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from gateway.cli.main import app
 from gateway.settings import Settings
 from gateway.telemetry.metrics import LABELS, Metrics
 from policies.facts import FAILURE_WORDS
+from policies.json_schema import render_schema
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -47,6 +48,7 @@ def pages() -> dict[str, str]:
         "settings.md": render_settings(),
         "metrics.md": render_metrics(),
         "errors.md": render_errors(),
+        "policy.schema.json": render_schema(),
     }
 
 

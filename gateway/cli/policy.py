@@ -26,6 +26,7 @@ from policies.check import Report, check
 from policies.document import PolicyDocument, parse_policy
 from policies.explain import explain
 from policies.facts import TargetFacts
+from policies.json_schema import render_schema
 
 policy = typer.Typer(
     help="The policy in force: look at it, try it, change it, explain what it did.",
@@ -53,6 +54,12 @@ def check_command(
     show_report(report, proving, catalogue, as_json=as_json)
     if not (report.is_ok and proving.certificate.is_proof):
         raise typer.Exit(1)
+
+
+@policy.command("schema")
+def schema_command() -> None:
+    """The JSON Schema of a document, for editors."""
+    typer.echo(render_schema(), nl=False)
 
 
 @policy.command("explain")

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from gateway.cli.main import app
 from gateway.errors import StartError
 
+DOCS = Path(__file__).parents[4] / "docs"
 CHAT = {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}
 
 
@@ -34,6 +35,11 @@ def test_history_has_heads_that_keep_number_and_digest_apart() -> None:
     (entry,) = json.loads(run("policy", "history", "--json"))
     assert set(head.split()) == set(entry)
     assert first.split()[:4] == ["1", "base", "balanced", entry["digest"][:12]]
+
+
+def test_editors_get_the_schema_that_is_published() -> None:
+    """From the command line as from the repository."""
+    assert run("policy", "schema") == (DOCS / "policy.schema.json").read_text(encoding="utf-8")
 
 
 def test_answers_name_the_targets_they_were_found_against(
