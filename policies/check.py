@@ -35,10 +35,15 @@ STAND_INS = tuple(
     )
     for boundary, region in PLACES
 )
-# Who gives vectors gives nothing else, so that an example of these needs others.
-EMBEDDERS = tuple(
-    msgspec.structs.replace(one, name=f"{one.name}-embed", capabilities=frozenset({EMBED}))
-    for one in STAND_INS
+# Beside them, who trains on prompts, who keeps them, and who gives vectors (and nothing else): without one of these
+# nothing would tell whether it is struck.
+OTHERS = (
+    msgspec.structs.replace(STAND_INS[2], name="example/external-eu-trains", trains_on_inputs=True),
+    msgspec.structs.replace(STAND_INS[2], name="example/external-eu-keeps", retention_days=365),
+    *(
+        msgspec.structs.replace(one, name=f"{one.name}-embed", capabilities=frozenset({EMBED}))
+        for one in STAND_INS
+    ),
 )
 
 
@@ -86,7 +91,7 @@ def check(document: PolicyDocument, targets: tuple[TargetFacts, ...]) -> Report:
     """
     classifier = Classifier()
     problems = _unknown_types(document, classifier)
-    compiled = compile_policy(document, (*targets, *STAND_INS, *EMBEDDERS))
+    compiled = compile_policy(document, (*targets, *STAND_INS, *OTHERS))
     for number, example in enumerate(document.data.examples, 1):
         wrong = run_example(compiled, classifier, example)
         problems += [f"example {number}: {what}" for what in wrong]

@@ -193,9 +193,15 @@ class Prover:
         return self._prove_each(claim, "never", goal)
 
     def prove_always(self, claim: str, place: str) -> Proof:
-        """That some target is left wherever the claim at ``place`` says so."""
+        """That some target is left wherever the claim at ``place`` says so. Targets are looked at one by one: if any
+        that is as assumed is left, then some is in every catalogue that has one; else it is asked of this one."""
         condition = self.document.trees[f"{place}.always_some_target"]
         assumed = self.document.trees.get(f"{place}.assuming")
+        self.inexact.clear()
+        goal = self.nobody_left(condition, assumed, place, (None,))
+        proof = self._solve(claim, "any catalogue", goal)
+        if proof.verdict == "proved":
+            return proof
         if not self.targets:
             reason = "the catalogue holds no target"
             return Proof(claim, "always_some_target", "refuted", "this catalogue", reason)
@@ -203,8 +209,15 @@ class Prover:
         goal = self.nobody_left(condition, assumed, place)
         return self._solve(claim, "always_some_target", "this catalogue", goal)
 
-    def nobody_left(self, condition: Tree | None, assumed: Tree | None, place: str = "") -> Goal:
-        """A request for which ``condition`` holds, and ``assumed`` of every target, and that no target may take.
+    def nobody_left(
+        self,
+        condition: Tree | None,
+        assumed: Tree | None,
+        place: str = "",
+        catalogue: Sequence[TargetFacts | None] | None = None,
+    ) -> Goal:
+        """A request for which ``condition`` holds, and ``assumed`` of every target, and that no target may take, of
+        ``catalogue`` (None in it: any target) or else of all.
 
         It leaves the choice to the policy (``auto``): a name, or ``auto:private``, narrows it by itself.
         """
@@ -218,7 +231,8 @@ class Prover:
             terms.append(made.truth(condition, f"{place}.always_some_target").holds)
         targets: list[Target] = []
         plain: list[Term] = []
-        for at, facts in enumerate(self.distinct_targets()):
+        facing = self.distinct_targets() if catalogue is None else catalogue
+        for at, facts in enumerate(facing):
             target = make_target(self.vocabulary, facts, f"{at} ")
             is_fit = fits(request, target, self.document)
             terms += [target.rules, either(negate(is_fit), self.strikes(request, f"{at} ", target))]

@@ -112,15 +112,20 @@ CLOUD = TargetFacts(
 )  # fmt: skip
 
 
-def prove(claim: dict[str, str], *constraints: dict[str, str], **members: Any) -> Proof:
-    """What becomes of one claim, over one target at home and one outside."""
+def prove(
+    claim: dict[str, str],
+    *constraints: dict[str, str],
+    targets: tuple[TargetFacts, ...] = (HOME, CLOUD),
+    **members: Any,
+) -> Proof:
+    """What becomes of one claim, over one target at home and one outside, or others."""
     named = [{"name": f"rule {at}"} | one for at, one in enumerate(constraints)]
     document = {
         "policy": "p", "labels": {"credentials": {"detect": ["secret.*"]}}, "unscannable": "any",
         "constraints": named, "invariants": [claim],
     } | members  # fmt: skip
     parsed = parse_policy(json.dumps(document), source="p")
-    return Prover(parsed, (HOME, CLOUD), TYPES).prove()[0]
+    return Prover(parsed, targets, TYPES).prove()[0]
 
 
 SECRETS_STAY = {"never": '"credentials" in labels && target.boundary == "external"'}
@@ -191,6 +196,18 @@ def test_texts_sets_and_the_clock_have_exact_formulas(when: str, never: str, ver
     rule = {"when": when, "require": 'target.name == ""'}
     outside = {"require": 'target.name != ""'}
     assert prove({"never": f"{never} && target.name != ''"}, rule, outside).verdict == verdict
+
+
+def test_what_holds_for_each_target_as_assumed_holds_for_any_catalogue() -> None:
+    """If any such target is left then one is, in every catalogue that has one; otherwise it is asked of this one."""
+    plain = "target.healthy && target.capable && worst_case_cost_usd <= 1.0"
+    home = f'{plain} && target.boundary == "self_hosted"'
+    for assuming, scope in ((home, "any catalogue"), (plain, "this catalogue")):
+        claim = {"always_some_target": "true", "assuming": assuming}
+        proof = prove(claim, HOME_ONLY)
+        assert (proof.verdict, proof.scope) == ("proved", scope)
+        empty = prove(claim, HOME_ONLY, targets=())
+        assert empty.verdict == ("proved" if scope == "any catalogue" else "refuted")
 
 
 def test_lost_detectors_are_part_of_every_proof() -> None:
