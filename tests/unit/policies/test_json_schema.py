@@ -1,18 +1,23 @@
 """Editors get a JSON Schema that takes every good document, and refuses what is bad in its structure."""
 
+import copy
 import json
 import random
 from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from policies.check import check
 from policies.classify import Classifier
+from policies.document import PolicyError, parse_policy
 from policies.facts import DATA_CLASSES, FAILURE_WORDS
 from policies.json_schema import render_schema
+from policies.members import DocumentData
 from tests.unit.policies import small
 from tests.unit.policies.bad_documents import BAD, GOOD, Bad
 from tests.unit.policies.test_examples import DOCUMENT, PAGE
@@ -63,10 +68,65 @@ def test_what_is_bad_by_structure_is_refused(bad: Bad) -> None:
     assert errors(bad.values())
 
 
+NAMES = ("when", "never", "detect", "lost", "hour", "needs", "refused", "unknown", "quality", "zzz")
+VALUES: tuple[Any, ...] = (
+    None, True, 3, 0, -1, 0.5, 1e9, "", "x", "unknown", "auto", [], ["x"], ["pii.*"], {}, {"x": 1}, {"when": "true"},
+)  # fmt: skip
+
+
+def places(part: Any) -> Iterator[tuple[Any, Any]]:
+    """Every list and mapping within, with each of its places."""
+    for at in part if isinstance(part, dict) else range(len(part)):
+        yield part, at
+        if isinstance(part[at], dict | list):
+            yield from places(part[at])
+
+
+def distort(document: dict[str, Any], dice: random.Random) -> None:
+    """Take something away, put something else there, or add a member."""
+    part, at = dice.choice(list(places(document)))
+    how = dice.random()
+    if how < 0.2:
+        del part[at]
+    elif how < 0.4 and isinstance(part, dict):
+        part[dice.choice(NAMES)] = dice.choice(VALUES)
+    else:
+        part[at] = dice.choice(VALUES)
+
+
+def test_schema_and_reader_refuse_the_same() -> None:
+    """Shipped documents with a random change: the schema sees all that is wrong with members, types, words and
+    bounds, and refuses nothing that a check takes."""
+    documents = [
+        yaml.safe_load((files("policies") / "defaults" / name).read_text(encoding="utf-8"))
+        for name in DEFAULTS
+    ]
+    refused = 0
+    for seed in range(400):
+        dice = random.Random(seed)
+        document = copy.deepcopy(dice.choice(documents))
+        distort(document, dice)
+        if VALIDATOR.is_valid(document):
+            msgspec.convert(document, DocumentData)
+        else:
+            refused += 1
+            assert not is_taken(document), (seed, errors(document))
+    assert 200 < refused < 400
+
+
+def is_taken(document: object) -> bool:
+    """Whether a check takes it; what has the wrong type never comes to one."""
+    try:
+        msgspec.convert(document, DocumentData)
+        return check(parse_policy(json.dumps(document), source="p"), ()).is_ok
+    except (msgspec.ValidationError, PolicyError):
+        return False
+
+
 def test_types_that_no_detector_finds_are_refused() -> None:
     """As a check does; a prefix is taken."""
-    for kind, is_taken in (*((one, True) for one in Classifier().types), ("pii.emial", False)):
-        assert (errors({"policy": "p", "labels": {"a": {"detect": [kind]}}}) == []) is is_taken
+    for kind, is_type in (*((one, True) for one in Classifier().types), ("pii.emial", False)):
+        assert (errors({"policy": "p", "labels": {"a": {"detect": [kind]}}}) == []) is is_type
 
 
 def nodes(part: object) -> Iterator[dict[str, Any]]:
