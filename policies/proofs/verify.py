@@ -20,10 +20,11 @@ import msgspec
 import z3
 
 from policies.cel import Closure, Tree, Unevaluable, compile_tree
-from policies.cel.solver import Text
+from policies.cel.solver import Text, Words
 from policies.cel.terms import (
     Term,
     all_of,
+    any_of,
     boolean,
     both,
     either,
@@ -45,7 +46,7 @@ from policies.certificate import (
 from policies.compile import CompiledPolicy, compile_policy
 from policies.decide import allowed_targets, find_filling, request_row
 from policies.document import PolicyDocument
-from policies.facts import DATA_CLASSES, TargetFacts
+from policies.facts import DATA_CLASSES, EMBED, TargetFacts
 from policies.labels import UNKNOWN_LABELS_MAX, Worlds
 from policies.numbers import Numbers
 from policies.proofs.symbols import (
@@ -61,6 +62,9 @@ from policies.proofs.symbols import (
 )
 from policies.proofs.witness import Reader, Witness, describe
 
+EMPTY = (
+    "what it assumes can hold of no request, for these targets all at once: it would say nothing"
+)
 ROUNDS_MAX = 200
 """Fillings that one proof may take up, one after the other."""
 
@@ -90,6 +94,8 @@ class Goal(msgspec.Struct):
     refine: Callable[[frozenset[str]], Term]
     plain: list[Term]
     """What a counterexample is preferred to be, so that it reads well."""
+    assumed: Sequence[Term] = ()
+    """What the claim presumes. If that can never be, nothing is proved."""
 
 
 class Real(msgspec.Struct, frozen=True):
@@ -219,7 +225,9 @@ class Prover:
         """A request for which ``condition`` holds, and ``assumed`` of every target, and that no target may take, of
         ``catalogue`` (None in it: any target) or else of all.
 
-        It leaves the choice to the policy (``auto``): a name, or ``auto:private``, narrows it by itself.
+        It leaves the choice to the policy (``auto``): a name, or ``auto:private``, narrows it by itself. Who gives
+        vectors can never do what others do: of them something is assumed only if vectors are asked for, and of the
+        others only if not. Of some target it is assumed in any case.
         """
         asks = None if condition is None else compile_tree(condition)
         given = None if assumed is None else compile_tree(assumed)
@@ -231,6 +239,8 @@ class Prover:
             terms.append(made.truth(condition, f"{place}.always_some_target").holds)
         targets: list[Target] = []
         plain: list[Term] = []
+        held: list[Term] = []
+        premises: list[Term] = [request.rules]
         facing = self.distinct_targets() if catalogue is None else catalogue
         for at, facts in enumerate(facing):
             target = make_target(self.vocabulary, facts, f"{at} ")
@@ -238,9 +248,13 @@ class Prover:
             terms += [target.rules, either(negate(is_fit), self.strikes(request, f"{at} ", target))]
             if assumed is not None:
                 made = formulas(world, target, self.inexact)
-                terms.append(made.truth(assumed, f"{place}.assuming").holds)
+                held.append(made.truth(assumed, f"{place}.assuming").holds)
+                premises += [target.rules, either(negate(is_of_kind(request, target)), held[-1])]
             targets.append(target)
             plain += plain_terms(request, target)
+        if assumed is not None:
+            premises.append(any_of(held))
+            terms += premises
 
         def is_real(witness: Witness, reader: Reader) -> Real:
             policy = compile_policy(self.document, witness.targets)
@@ -252,17 +266,15 @@ class Prover:
             if not (
                 find_worlds(policy, witness).may_be(labels)
                 and (asks is None or _holds(asks, rows, (), ()))
-                and (
-                    given is None
-                    or all(
-                        _holds(given, rows, row, numbers[at]) for at, row in enumerate(policy.rows)
-                    )
-                )
+                and (given is None or _are_as_assumed(given, rows, policy, numbers, witness))
             ):
                 return Real()
             return Real(lines=(f"kept: none of {len(self.targets)} targets",))
 
-        return Goal(terms, request, targets, is_real, lambda _labels: True, plain)
+        return Goal(
+            terms, request, targets, is_real, lambda _labels: True, plain,
+            () if assumed is None else premises,
+        )  # fmt: skip
 
     def _prove_monotone(
         self, claim: str, change: Callable[[Request], tuple[Request, Term]]
@@ -358,6 +370,8 @@ class Prover:
             solver.set("timeout", max(1, int(left * 1000)))
             outcome = solver.check()
             if outcome == z3.unsat:
+                if goal.assumed and self._can_never_be(goal.assumed):
+                    return Proof(claim, kind, "undecided", scope, EMPTY)
                 return Proof(claim, kind, "proved", scope)
             if outcome != z3.sat:
                 reason = f"Z3 gave up: {solver.reason_unknown()}"
@@ -372,6 +386,12 @@ class Prover:
                 break
             solver.add(lift(all_of(goal.refine(labels) for labels in real.fillings)))
         return Proof(claim, kind, "undecided", scope, self._say_undecided())
+
+    def _can_never_be(self, terms: Iterable[Term]) -> bool:
+        solver: Any = z3.Solver()
+        solver.set("timeout", int(self._look_seconds_max * 1000))
+        solver.add(lift(all_of(terms)))
+        return solver.check() == z3.unsat
 
     def _say_undecided(self) -> str:
         causes = ", ".join(dict.fromkeys(self.inexact))
@@ -454,6 +474,14 @@ def fits(request: Request, target: Target, document: PolicyDocument) -> Term:
     )
 
 
+def is_of_kind(request: Request, target: Target) -> Term:
+    """Whether ``request`` asks for vectors and ``target`` gives them, or neither."""
+    needs = request.symbols["request.needs"]
+    assert isinstance(needs, Words)
+    gives, asks = target.capabilities.get(EMBED, False), needs.members[EMBED]
+    return either(both(gives, asks), both(negate(gives), negate(asks)))
+
+
 def plain_terms(request: Request, target: Target) -> list[Term]:
     """What most requests are like."""
     return [
@@ -497,6 +525,22 @@ def _holds(closure: Closure, *rows: Any) -> bool:
         return bool(closure(*rows))
     except Unevaluable:
         return False
+
+
+def _are_as_assumed(
+    given: Closure,
+    request: Sequence[Any],
+    policy: CompiledPolicy,
+    numbers: Mapping[int, Any],
+    witness: Witness,
+) -> bool:
+    """Whether ``given`` holds of some target, and of each that is of the request's kind."""
+    asks = EMBED in witness.facts.needs
+    held = [_holds(given, request, row, numbers[at]) for at, row in enumerate(policy.rows)]
+    return any(held) and all(
+        is_held or (EMBED in target.capabilities) != asks
+        for is_held, target in zip(held, policy.targets, strict=True)
+    )
 
 
 def _may_hold(closure: Closure, *rows: Any) -> bool:

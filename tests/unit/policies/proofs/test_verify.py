@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from policies.cel import solver
 from policies.cel.solver import Truth
@@ -208,6 +209,36 @@ def test_what_holds_for_each_target_as_assumed_holds_for_any_catalogue() -> None
         assert (proof.verdict, proof.scope) == ("proved", scope)
         empty = prove(claim, HOME_ONLY, targets=())
         assert empty.verdict == ("proved" if scope == "any catalogue" else "refuted")
+
+
+VECTORS = structs.replace(CLOUD, name="cloud/v", capabilities=frozenset({"embed"}))
+
+
+def test_targets_that_give_vectors_do_not_make_a_claim_empty() -> None:
+    """No target gives vectors and answers: what is capable of one thing is not presumed to be of the other."""
+    targets = (HOME, CLOUD, VECTORS)
+    claim = {
+        "always_some_target": "true",
+        "assuming": "target.healthy && target.capable && worst_case_cost_usd <= 1.0",
+    }
+    nobody = {"require": 'target.name == "x"'}
+    assert prove(claim, nobody, targets=targets).verdict == "refuted"
+    proof = prove(claim, HOME_ONLY, targets=targets)
+    assert proof.verdict == "refuted"  # nobody at home gives vectors
+    assert "needs: embed" in proof.lines
+    chats = claim | {"always_some_target": '!("embed" in request.needs)'}
+    assert prove(chats, HOME_ONLY, targets=targets).verdict == "proved"
+
+
+@pytest.mark.parametrize(
+    "assuming", ["false", 'target.boundary == "self_hosted" && target.capable']
+)
+def test_what_assumes_the_impossible_is_not_proved(assuming: str) -> None:
+    """It would hold of nothing, and so of everything."""
+    claim = {"always_some_target": "true", "assuming": assuming}
+    proof = prove(claim, HOME_ONLY)
+    assert proof.verdict == "undecided"
+    assert "it would say nothing" in proof.reason
 
 
 def test_lost_detectors_are_part_of_every_proof() -> None:
