@@ -205,7 +205,7 @@ class Prover:
         assumed = self.document.trees.get(f"{place}.assuming")
         self.inexact.clear()
         goal = self.nobody_left(condition, assumed, place, (None,))
-        proof = self._solve(claim, "any catalogue", goal)
+        proof = self._solve(claim, "always_some_target", "any catalogue", goal)
         if proof.verdict == "proved":
             return proof
         if not self.targets:
