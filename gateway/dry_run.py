@@ -40,6 +40,7 @@ class Anyone:
     organisation: str = "default"
     team: str = "default"
     team_id: str = ""
+    organisation_id: str = ""
     key_id: str = "dry-run"
     residency: str = ""
     data_class: DataClass = "internal"

@@ -13,6 +13,7 @@ from backends.catalogue import Catalogue, find_hosts
 from backends.target import Target
 from gateway.errors import Refused, refuse
 from gateway.facts import target_facts
+from gateway.policy_store.activation import KEY, ORGANISATION, TEAM
 from gateway.settings import nearest
 from policies.certificate import Certificate, digest_target, digest_targets
 from policies.compile import CompiledPolicy, compile_policy
@@ -48,6 +49,8 @@ class Asker(Protocol):
     def key_id(self) -> str: ...
     @property
     def team_id(self) -> str: ...
+    @property
+    def organisation_id(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,12 @@ class Routing:
             return self.policy
         found = self.chosen.get(asker.key_id)
         if found is None:
-            found = self.chains[self.levels.chain(asker.key_id, asker.team_id)]
+            scopes = (
+                ORGANISATION + asker.organisation_id,
+                TEAM + asker.team_id,
+                KEY + asker.key_id,
+            )
+            found = self.chains[self.levels.chain(asker.key_id, scopes)]
             if len(self.chosen) >= CHOSEN_MAX:
                 self.chosen.clear()
             self.chosen[asker.key_id] = found
@@ -159,7 +167,7 @@ def find_uncovered(known: Sequence[Certificate], facts: tuple[TargetFacts, ...])
 
 def plain(document: PolicyDocument) -> Levels:
     """One document for everybody."""
-    return Levels(Level(0, document), {}, {}, {})
+    return Levels(Level(0, document))
 
 
 def make_routing(

@@ -72,7 +72,8 @@ class PolicyError(ValueError):
 
 class PolicyDocument(msgspec.Struct, frozen=True):
     """A document with its expressions parsed. ``trees`` is by place (``constraints[0].when``);
-    ``digest`` is the SHA-256 of its text; ``label_order`` has each label behind those that it names."""
+    ``digest`` is the SHA-256 of its text; ``label_order`` has each label behind those that it names; ``written`` are
+    those of ``INHERITED`` that stand in it."""
 
     name: str
     digest: str
@@ -80,7 +81,11 @@ class PolicyDocument(msgspec.Struct, frozen=True):
     data: DocumentData
     trees: Mapping[str, Tree]
     label_order: tuple[str, ...]
+    written: frozenset[str] = frozenset()
 
+
+INHERITED = ("attempts.max", "cache.sampled", "unscannable")
+"""Members that an overlay has from above where it does not write them, and not their defaults."""
 
 UNKNOWN_NUMBERS = tuple(
     path for path in QUOTE_FACTS if SCHEMA[path][0] == "double" and SCHEMA[path][2]
@@ -180,6 +185,10 @@ class _Places:
                 message = f"the character `{ascii(one)[1:-1]}` is none of a policy's"
                 raise self._error_at(message, node.start_mark)
 
+    def has(self, path: str) -> bool:
+        """Whether a member stands there."""
+        return path in self._names
+
     def error(
         self, message: str, path: str, within: Place | None = None, *, is_name: bool = False
     ) -> PolicyError:
@@ -212,7 +221,8 @@ def parse_policy(text: str, *, source: str) -> PolicyDocument:
     _check_whole(data, trees, places)
     order = _order_labels(data, trees, places)
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return PolicyDocument(data.policy, digest, source, data, trees, order)
+    written = frozenset(path for path in INHERITED if places.has(path))
+    return PolicyDocument(data.policy, digest, source, data, trees, order, written)
 
 
 def _explain(error: msgspec.ValidationError, places: _Places) -> PolicyError:

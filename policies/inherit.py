@@ -1,4 +1,4 @@
-"""Levels of policies: a base, and overlays of teams and keys over it, as one document.
+"""Levels of policies: a base, and overlays of organisations, teams and keys over it, as one document.
 
 Promises: an overlay can only tighten, so that what the whole keeps, the base alone keeps too; a key always falls
 to the same side of a canary. What does not fit together is a ``PolicyError`` that says so.
@@ -6,7 +6,7 @@ to the same side of a canary. What does not fit together is a ``PolicyError`` th
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from itertools import product
 
@@ -18,8 +18,8 @@ from policies.certificate import Certificate
 from policies.document import PolicyDocument, PolicyError
 from policies.members import AttemptsData, CacheData, DocumentData, Unscannable
 
-OVERLAY_NAME_MAX = 40
-"""Letters of an overlay's name: three levels with their digests fit into the column that records them."""
+OVERLAY_NAME_MAX = 24
+"""Letters of an overlay's name: four levels with their digests fit into the column that records them."""
 DIGEST_SHOWN = 12
 STRICTNESS: tuple[Unscannable, ...] = ("any", "self_hosted", "refuse")
 COUNTS_ATTEMPTS = "worst_case_request_cost_usd"
@@ -68,45 +68,50 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """Everything that is in force. ``teams`` by team id, ``keys`` by key id; ``team_of`` has the team of each of
-    ``keys``. Chains of versions, from the base down, are what a key is decided by; ``unproven`` are those versions
-    that somebody put in force without a proof. ``certificates``: by digest, what was proved of each document; None
-    where nobody asks (a dry run)."""
+    """Everything that is in force: ``base`` for everybody, ``over`` it the overlays by scope (``team:ID``).
+
+    ``parents`` has the scope around each scope, where that matters: a key's team, a team's organisation. Chains of
+    versions, from the base down, are what a key is decided by; ``unproven`` are those versions that somebody put in
+    force without a proof. ``certificates``: by digest, what was proved of each document; None where nobody asks (a
+    dry run).
+    """
 
     base: Level
-    teams: Mapping[str, Level]
-    keys: Mapping[str, Level]
-    team_of: Mapping[str, str]
+    over: Mapping[str, Level] = field(default_factory=dict[str, Level])
+    parents: Mapping[str, str] = field(default_factory=dict[str, str])
     unproven: frozenset[int] = frozenset()
     certificates: Mapping[str, Sequence[Certificate]] | None = None
 
     @property
     def is_plain(self) -> bool:
         """One document for everybody."""
-        return not self.teams and not self.keys and self.base.canary is None
+        return not self.over and self.base.canary is None
 
-    def chain(self, key_id: str, team_id: str) -> tuple[int, ...]:
-        """The versions that count for a key of a team."""
-        levels = (self.base, self.teams.get(team_id), self.keys.get(key_id))
-        return tuple(at for level in levels if level is not None for at in level.pick(key_id))
+    def chain(self, key_id: str, scopes: Sequence[str]) -> tuple[int, ...]:
+        """The versions that count for a key, whose ``scopes`` are given from the widest to its own."""
+        levels = (self.base, *(self.over[scope] for scope in scopes if scope in self.over))
+        return tuple(at for level in levels for at in level.pick(key_id))
 
     def merged(self) -> dict[tuple[int, ...], PolicyDocument]:
         """Every chain that a key may have, as one document. Raises :class:`PolicyError`."""
         known = dict(self.base.documents())
         chains: dict[tuple[int, ...], None] = {}
-        ways: list[tuple[Level, ...]] = [
-            (self.base,),
-            *((self.base, team) for team in self.teams.values()),
-        ]
-        for key_id, key in self.keys.items():
-            team = self.teams.get(self.team_of.get(key_id, ""))
-            ways.append((self.base, key) if team is None else (self.base, team, key))
-        for way in ways:
+        for way in ((self.base,), *(self._way_to(scope) for scope in self.over)):
             for level in way:
                 known.update(level.documents())
             for arms in product(*(level.arms() for level in way)):
                 chains[tuple(at for arm in arms for at in arm)] = None
         return {chain: inherit(*(known[at] for at in chain)) for chain in chains}
+
+    def _way_to(self, scope: str) -> tuple[Level, ...]:
+        """The levels from the base down to ``scope``."""
+        way: list[Level] = []
+        around: str | None = scope
+        while around is not None:
+            if around in self.over:
+                way.append(self.over[around])
+            around = self.parents.get(around)
+        return (self.base, *reversed(way))
 
     def to_prove(self) -> dict[tuple[int, ...], PolicyDocument]:
         """Of ``merged``, what somebody wants proved: all but what is in force without. Raises the same."""
@@ -133,7 +138,7 @@ def label_version(document: PolicyDocument) -> str:
 
 def _tighten(base: PolicyDocument, overlay: PolicyDocument) -> PolicyDocument:
     _check_fits(base, overlay)
-    upper, lower = base.data, overlay.data
+    upper, lower = base.data, _with_members_above(base.data, overlay)
     ranks, bursts = overlay if lower.objective else base, overlay if lower.attempts.burst else base
     named = tuple(
         msgspec.structs.replace(
@@ -171,6 +176,19 @@ def _tighten(base: PolicyDocument, overlay: PolicyDocument) -> PolicyDocument:
     return PolicyDocument(data.policy, digest, overlay.source, data, trees, order)
 
 
+def _with_members_above(upper: DocumentData, overlay: PolicyDocument) -> DocumentData:
+    """The overlay's members, those that it does not write as they are above it."""
+    said, written = overlay.data, overlay.written
+    replace = msgspec.structs.replace
+    if "attempts.max" not in written:
+        said = replace(said, attempts=replace(said.attempts, max=upper.attempts.max))
+    if "cache.sampled" not in written:
+        said = replace(said, cache=upper.cache)
+    if "unscannable" not in written:
+        said = replace(said, unscannable=upper.unscannable)
+    return said
+
+
 def _part(document: PolicyDocument, prefix: str, behind: int = 0) -> dict[str, Tree]:
     """The trees under ``prefix``, their numbers raised by ``behind``."""
     moved: dict[str, Tree] = {}
@@ -205,7 +223,8 @@ def _check_fits(base: PolicyDocument, overlay: PolicyDocument) -> None:
         if path.startswith("constraints[")
         for name in names_of(tree)
     )
-    if counted and overlay.data.attempts.max < base.data.attempts.max:
+    attempts_max = _with_members_above(base.data, overlay).attempts.max
+    if counted and attempts_max < base.data.attempts.max:
         raise error(
             f"`attempts.max` has to be {base.data.attempts.max} here: a constraint of `{base.name}` counts "
             f"`{COUNTS_ATTEMPTS}`, which fewer attempts would loosen"

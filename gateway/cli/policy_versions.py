@@ -45,7 +45,10 @@ from policies.certificate import Certificate
 from policies.document import PolicyDocument, parse_policy
 
 Scope = Annotated[
-    str, typer.Option(help="`team:NAME`, `team:ID` or `key:ID`; without it the base policy.")
+    str,
+    typer.Option(
+        help="`organisation:NAME`, `team:NAME` (or `ID`) or `key:ID`; without it the base policy."
+    ),
 ]
 Reason = Annotated[str, typer.Option(help="Why, for the history.")]
 At = Annotated[
@@ -127,7 +130,10 @@ def rollback(
 
 def history(
     scope: Annotated[
-        str | None, typer.Option(help="Only `team:NAME` or `key:ID`; `base` for the base policy.")
+        str | None,
+        typer.Option(
+            help="Only `organisation:NAME`, `team:NAME` or `key:ID`; `base` for the base policy."
+        ),
     ] = None,
     config: Config = None,
     as_json: AsJson = False,

@@ -166,7 +166,7 @@ processes = Table(
 policy_proofs = Table(
     "policy_proofs",
     metadata,
-    Column("policy", String(200), primary_key=True),
+    Column("policy", String(300), primary_key=True),
     Column("catalogue", String(64), primary_key=True),
     Column("verifier", String(64), primary_key=True),
     Column("certificate", Text, nullable=False),

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 BASE = ""
+ORGANISATION = "organisation:"
 TEAM = "team:"
 KEY = "key:"
 

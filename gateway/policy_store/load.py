@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway.policy_store.activation import BASE, KEY, TEAM, Activation, Standing, in_force
-from gateway.policy_store.scopes import find_teams
+from gateway.policy_store.activation import BASE, Activation, Standing, in_force
+from gateway.policy_store.scopes import find_parents
 from gateway.policy_store.versions import find_version, list_activations
 from policies.document import PolicyDocument, PolicyError
 from policies.inherit import Canary, Level, Levels
@@ -42,21 +42,17 @@ async def load_levels(
             raise PolicyError("it is not in the history", source=f"policy version {version}")
         # In a thread: a long document takes a tenth of a second, which answers under way would wait.
         known[version] = await asyncio.to_thread(stored.parse)
-    levels = {scope: _level(one, known) for scope, one in standing.items()}
-    base = levels.pop(BASE, None)
+    over = {scope: _level(one, known) for scope, one in standing.items()}
+    base = over.pop(BASE, None)
     if base is None or base.version is None:
         raise PolicyError("no base policy is in force", source="the history")
-    keys = {scope.removeprefix(KEY): one for scope, one in levels.items() if scope.startswith(KEY)}
-    teams = {
-        scope.removeprefix(TEAM): one for scope, one in levels.items() if scope.startswith(TEAM)
-    }
     unproven = frozenset(
         one.version
         for level in standing.values()
         for one in (level.stable, level.canary)
         if one is not None and one.override is not None
     )
-    return Levels(base, teams, keys, await find_teams(engine, list(keys)), unproven)
+    return Levels(base, over, await find_parents(engine, list(over)), unproven)
 
 
 def _level(standing: Standing, known: Parsed) -> Level:

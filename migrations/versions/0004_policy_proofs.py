@@ -16,7 +16,7 @@ def upgrade() -> None:
     """Make the table; a process says which of its policies are not proved there."""
     op.create_table(
         "policy_proofs",
-        sa.Column("policy", sa.String(200), primary_key=True),
+        sa.Column("policy", sa.String(300), primary_key=True),
         sa.Column("catalogue", sa.String(64), primary_key=True),
         sa.Column("verifier", sa.String(64), primary_key=True),
         sa.Column("certificate", sa.Text(), nullable=False),

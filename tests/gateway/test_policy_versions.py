@@ -95,6 +95,9 @@ def test_an_overlay_tightens_for_its_team_alone(scene: Scene) -> None:
     assert post(gateway, document=over, scope="team:careful").status_code == 201
     wait_for_policy(gateway, "balanced+home", key)
     assert policy_of(gateway) == "balanced"
+    assert post(gateway, document="policy: ours\n", scope="organisation:default").status_code == 201
+    wait_for_policy(gateway, "balanced+ours+home", key)
+    wait_for_policy(gateway, "balanced+ours")
     refused = gateway.say(model="openai/gpt-5.5", authorization=f"Bearer {key}")
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "no_target")
     assert "home/at home" in refused.json()["error"]["message"]

@@ -143,6 +143,25 @@ async def test_writers_at_once_lose_nothing(engine: AsyncEngine) -> None:
     assert sorted(type(one).__name__ for one in matched) == ["Applied", "Stale", "Stale"]
 
 
+async def test_levels_stand_in_the_order_of_who_belongs_to_whom(engine: AsyncEngine) -> None:
+    """A key's overlay stands over its team's, and that over its organisation's; nobody else has them."""
+    _, key_id = await create_key(engine, NewKey("search", organisation="acme"), now=NOW)
+    await create_key(engine, NewKey("other", organisation="else"), now=NOW)
+    organisation, team = [
+        await parse_scope(engine, one) for one in ("organisation:acme", "team:search")
+    ]
+    await put(engine, "base")
+    for name, scope in (("mine", f"key:{key_id}"), ("ours", team), ("all", organisation)):
+        await put(engine, name, scope=scope)
+    levels = await load_levels(engine, await find_standing(engine, NOW))
+    assert levels.parents == {f"key:{key_id}": team, team: organisation}
+    assert set(levels.merged()) == {(1,), (1, 4), (1, 4, 3), (1, 4, 3, 2)}
+    assert levels.chain(key_id, (organisation, team, f"key:{key_id}")) == (1, 4, 3, 2)
+    for wrong in ("organisation:nobody", "team:nobody", "key:nobody", "club:acme"):
+        with pytest.raises(StartError):
+            await parse_scope(engine, wrong)
+
+
 async def test_an_overlay_that_does_not_fit_is_not_written(engine: AsyncEngine) -> None:
     """Neither one under the base, nor a base over it that would redefine its labels."""
     _, key_id = await create_key(engine, NewKey("search"), now=NOW)
@@ -158,9 +177,8 @@ async def test_an_overlay_that_does_not_fit_is_not_written(engine: AsyncEngine) 
         await put(engine, "base", NOW + 1, more=label % "pii.card")
     assert len(await list_activations(engine)) == 3
     levels = await load_levels(engine, await find_standing(engine, NOW + 1))
-    chain = levels.chain(key_id, scope.removeprefix("team:"))
-    assert chain == (1, 2, 3)
-    assert chain in levels.merged()
+    assert levels.chain(key_id, (scope, f"key:{key_id}")) == (1, 2, 3)
+    assert (1, 2, 3) in levels.merged()
     for wrong in ("team:none", "key:none", "everybody"):
         with pytest.raises(StartError):
             await parse_scope(engine, wrong)

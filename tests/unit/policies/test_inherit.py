@@ -59,17 +59,41 @@ members = st.fixed_dictionaries(
 def test_an_overlay_only_tightens(
     world: World, said: dict[str, Any], over: list[tuple[list[dict[str, Any]], dict[str, Any]]]
 ) -> None:
-    """Whatever the levels say, what all of them keep each alone keeps too, in fewer attempts and caching less."""
+    """Whatever the levels say, what all of them keep each alone keeps too, in fewer attempts and caching less; what
+    an overlay leaves out is as it is above."""
     catalogue, rules, _objective, facts, quotes = world
     base = ruled("base", rules, **said)
     overlays = [ruled(f"over{at}", more, **members) for at, (more, members) in enumerate(over)]
     whole = decide(fit(inherit(base, *overlays), catalogue), facts, None, quotes)
-    for part in (base, *overlays):
+    open_members = {"unscannable": "any", "attempts": {"max": 10}, "cache": {"sampled": True}}
+    loose = [
+        ruled(f"over{at}", more, **_with_defaults(members, open_members))
+        for at, (more, members) in enumerate(over)
+    ]
+    for part in (base, *loose):
         alone = decide(fit(part, catalogue), facts, None, quotes)
         assert allowed(whole) <= allowed(alone)
         assert whole.attempts_max <= alone.attempts_max
         assert set(whole.fallback) <= set(alone.fallback)
         assert whole.caches_sampled <= alone.caches_sampled
+
+
+def _with_defaults(said: dict[str, Any], open_members: dict[str, Any]) -> dict[str, Any]:
+    """``said`` with the loosest of what it leaves out."""
+    attempts = open_members["attempts"] | said.get("attempts", {})
+    return open_members | said | {"attempts": attempts}
+
+
+def test_an_overlay_has_from_above_what_it_does_not_write() -> None:
+    """Also where the default would be stricter; what it does write counts if it is stricter."""
+    base = document("base", unscannable="any", attempts={"max": 7}, cache={"sampled": True})
+    plain, rule = document("over"), document("rule", unscannable="refuse", attempts={"max": 2})
+    data = inherit(base, plain).data
+    assert (data.unscannable, data.attempts.max, data.cache.sampled) == ("any", 7, True)
+    data = inherit(base, rule, plain).data
+    assert (data.unscannable, data.attempts.max, data.cache.sampled) == ("refuse", 2, True)
+    loose = inherit(document("base"), document("over", unscannable="any", attempts={"max": 9}))
+    assert (loose.data.unscannable, loose.data.attempts.max) == ("self_hosted", 3)
 
 
 def test_a_label_names_every_part() -> None:
@@ -145,19 +169,25 @@ def test_a_canary_takes_its_share_and_keeps_it() -> None:
 
 
 def test_every_chain_that_a_key_may_have_is_ready() -> None:
-    """Base, team and key, each with a canary or without."""
-    docs = {at: document(f"p{at}") for at in range(1, 7)}
-    levels = Levels(
-        Level(1, docs[1], Canary(2, docs[2], 0.5)),
-        {"t": Level(3, docs[3], Canary(4, docs[4], 0.5)), "u": Level(5, docs[5])},
-        {"k": Level(None, None, Canary(6, docs[6], 0.5))},
-        {"k": "t"},
-    )
+    """Base, organisation, team and key, each with a canary or without."""
+    docs = {at: document(f"p{at}") for at in range(1, 8)}
+    over = {
+        "organisation:o": Level(7, docs[7]),
+        "team:t": Level(3, docs[3], Canary(4, docs[4], 0.5)),
+        "team:u": Level(5, docs[5]),
+        "key:k": Level(None, None, Canary(6, docs[6], 0.5)),
+    }
+    parents = {"key:k": "team:t", "team:t": "organisation:o", "team:u": "organisation:p"}
+    levels = Levels(Level(1, docs[1], Canary(2, docs[2], 0.5)), over, parents)
     ready = levels.merged()
-    seen = {levels.chain(key, team) for key in ("k", "l", "m", "n", "o") for team in ("u", "v")}
-    seen = {one for one in seen if 6 not in one}
-    assert seen <= set(ready)
-    assert levels.chain("k", "t") in ready
-    assert {chain[0] for chain in ready} == {1, 2}
-    assert (1, 3) in ready
-    assert (1, 3, 6) in ready
+    keys = [f"other{at}" for at in range(40)]
+    ways = [*((key, ("organisation:o", "team:t", f"key:{key}")) for key in ("k", *keys))]
+    ways += [(key, ("organisation:p", "team:u", f"key:{key}")) for key in keys]
+    ways += [(key, ("organisation:o", "team:v", f"key:{key}")) for key in keys]
+    ways += [(key, ("organisation:q", "team:w", f"key:{key}")) for key in keys]
+    assert {levels.chain(key, scopes) for key, scopes in ways} <= set(ready)
+    assert set(ready) == {
+        (base, *more)
+        for base in (1, 2)
+        for more in [(), (7,), (7, 3), (7, 4), (5,), (7, 3, 6), (7, 4, 6)]
+    }
