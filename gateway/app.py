@@ -45,7 +45,7 @@ from gateway.services import Services
 from gateway.settings import Settings
 from gateway.telemetry.log import LineWriter, make_logger
 from gateway.telemetry.metrics import Metrics
-from gateway.world import World, open_world, read_catalogue
+from gateway.world import World, open_world
 from policies.classify import Classifier
 from policies.document import PolicyError
 
@@ -186,16 +186,23 @@ def _settle_memory() -> None:
 
 async def check_start(settings: Settings) -> None:
     """What every process needs to start, looked at once before several do. Raises ``StartError``."""
-    engine = open_database(settings.database_url)
-    try:
-        await _find_policy(engine)
-    finally:
-        await engine.dispose()
-    read_catalogue(settings)
     if settings.redis_url:
         from gateway.shared_state import check_url  # noqa: PLC0415  # see there: it costs memory
 
         check_url(settings.redis_url)
+    async with AsyncExitStack() as stack:
+        writer = LineWriter(STANDARD_OUTPUT)
+        stack.callback(writer.close)
+        log = make_logger(writer, settings.log_level)
+        engine = open_database(settings.database_url)
+        stack.push_async_callback(engine.dispose)
+        await _find_policy(engine)
+        transport = Transport()
+        stack.push_async_callback(transport.close)
+        world = World(settings, transport, log)
+        await world.look()
+        # What is proved here is in the database for the others.
+        await _make_table(world, PolicyFollower(engine, Certifier(engine), Clock(), log))
 
 
 async def _find_policy(engine: AsyncEngine) -> None:

@@ -12,7 +12,6 @@ import os
 import socket
 import uuid
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import NoReturn
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -77,7 +76,7 @@ class PolicyFollower:
         await self._look()
         standing = in_force(self._activations, self._clock.now())
         levels = await load_levels(self._engine, standing, self._known)
-        levels, failed = await self._certify(levels, facts)
+        levels, failed = await self._certifier.certify_levels(levels, facts)
         for chain, document in levels.to_prove().items():
             if (proving := failed.get(document.digest)) is not None:
                 known = (levels.certificates or {}).get(document.digest, ())
@@ -98,7 +97,7 @@ class PolicyFollower:
         facts = tuple(target_facts(target) for target in catalogue.targets)
         while True:
             before = routing.current.levels
-            levels, failed = await self._certify(before, facts)
+            levels, failed = await self._certifier.certify_levels(before, facts)
             chains = await asyncio.to_thread(compile_levels, levels, facts)
             if routing.current.levels is before:
                 break
@@ -106,14 +105,6 @@ class PolicyFollower:
         for document in levels.to_prove().values():
             if (proving := failed.get(document.digest)) is not None:
                 self._tell_unproven(document, proving)
-
-    async def _certify(
-        self, levels: Levels, facts: Targets
-    ) -> tuple[Levels, Mapping[str, Proving]]:
-        """``levels`` with what is proved of them over ``facts``, and by digest what is not."""
-        documents = list(levels.to_prove().values())
-        found = await self._certifier.certify(documents, facts)
-        return replace(levels, certificates=found.certificates), found.failed
 
     def _tell_unproven(self, document: PolicyDocument, proving: Proving) -> None:
         self._log.error(
@@ -155,7 +146,7 @@ class PolicyFollower:
             levels = await load_levels(self._engine, standing, self._known)
             while True:
                 facts = routing.current.facts
-                levels, failed = await self._certify(levels, facts)
+                levels, failed = await self._certifier.certify_levels(levels, facts)
                 self._refuse_unproved(levels, failed, routing.current.levels)
                 # In a thread: hundreds of rules take a while to compile, which answers under way would wait.
                 compiled = await asyncio.to_thread(compile_levels, levels, facts)

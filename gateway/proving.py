@@ -7,8 +7,8 @@ twice by one process, nor by two if SQL is there.
 
 import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from policies.certificate import Certificate, digest_targets, parse_certificate
 from policies.classify import RULES
 from policies.document import PolicyDocument
 from policies.facts import TargetFacts
+from policies.inherit import Levels
 
 if TYPE_CHECKING:
     from policies.proofs.verify import Proof
@@ -157,6 +158,14 @@ class Certifier:
         if shipped is not None:
             self._add(shipped)
         return shipped is not None
+
+    async def certify_levels(
+        self, levels: Levels, targets: Sequence[TargetFacts]
+    ) -> tuple[Levels, Mapping[str, Proving]]:
+        """``levels`` with what is proved of them, and by digest what is not of those that should be. Raises
+        ``PolicyError`` for levels that do not go together."""
+        found = await self.certify(list(levels.to_prove().values()), targets)
+        return replace(levels, certificates=found.certificates), found.failed
 
     async def _read(self, documents: Sequence[PolicyDocument]) -> None:
         try:

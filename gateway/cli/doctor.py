@@ -13,10 +13,13 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.cli.context import absent_file, count_targets, read_settings, surroundings
+from gateway.clock import Clock
 from gateway.errors import StartError
+from gateway.facts import target_facts
 from gateway.ledger import open_database, schema_state
-from gateway.policy_store import StoredPolicy, find_active
-from gateway.routing import make_routing, plain
+from gateway.policy_store import StoredPolicy, find_active, find_standing, load_levels
+from gateway.proving import Certifier
+from gateway.routing import compile_levels
 from gateway.settings import Settings
 from gateway.world import World
 from policies.document import PolicyError
@@ -168,19 +171,32 @@ def _describe(world: World) -> list[Finding]:
 
 
 async def _check_policy_fits(settings: Settings, world: World) -> list[Finding]:
-    """A database that is not up to date is a finding of its own, told once."""
+    """Every level of what is in force, with the targets at hand. A database that is not up to date is a finding of
+    its own, told once."""
     try:
-        active = await _find_policy(settings)
-    except (SQLAlchemyError, OSError, StartError):
+        engine = open_database(settings.database_url)
+    except StartError:
         return []
-    if active is not None:
-        try:
-            make_routing(world.catalogue, plain(active.parse()), world.adapters)
-        except PolicyError as error:
-            words = f"the one in force does not work: {error}"
-            advice = "`moegate policy apply` another"
-            return [Finding("policy", "broken", words, advice)]
-    return []
+    targets = tuple(target_facts(target) for target in world.catalogue.targets)
+    try:
+        if await find_active(engine) is None:
+            return []
+        levels = await load_levels(engine, await find_standing(engine, Clock().now()))
+        compile_levels(levels, targets)
+        _levels, failed = await Certifier(engine).certify_levels(levels, targets)
+    except (SQLAlchemyError, OSError):
+        return []
+    except PolicyError as error:
+        words = f"what is in force does not work: {error}"
+        return [Finding("policy", "broken", words, "`moegate policy apply` another")]
+    finally:
+        await engine.dispose()
+    advice = "`moegate policy apply` another, or the same with `--unproven` and a reason"
+    return [
+        Finding("policy", "broken", f"`{document.name}` is not proved with these targets", advice)
+        for document in levels.to_prove().values()
+        if document.digest in failed
+    ]
 
 
 async def _find_policy(settings: Settings) -> StoredPolicy | None:

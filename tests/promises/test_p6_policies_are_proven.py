@@ -18,7 +18,8 @@ import pytest
 from sqlalchemy import text as sql
 
 from gateway import proving, world
-from gateway.app import open_gateway
+from gateway.app import check_start, open_gateway
+from gateway.cli.doctor import examine
 from gateway.errors import StartError
 from gateway.ledger import open_database
 from gateway.policy_store import Applied, Change, Proved, Unfit, Unproved, apply_policy
@@ -114,8 +115,14 @@ def test_a_first_start_with_a_claim_that_does_not_hold_is_none(tmp_path: Path) -
         async with open_gateway(settings):
             pass
 
-    with pytest.raises(StartError, match=r"does not work: .*refuted: never: target.boundary"):
+    refused = pytest.raises(StartError, match=r"does not work: .*refuted: never: target.boundary")
+    with refused:
         asyncio.run(start())
+    with refused:  # Before several processes start, which would be replaced for ever.
+        asyncio.run(check_start(settings))
+    assert [
+        (one.name, one.state) for one in asyncio.run(examine(settings)) if "proved" in one.detail
+    ] == [("policy", "broken")]
 
 
 def test_a_first_start_proves_over_the_targets_that_it_finds(tmp_path: Path) -> None:
