@@ -404,13 +404,13 @@ class Attempts:
         if leg.first_chunk_seconds is not None:
             observed.note_wait(leg.target.name, leg.first_chunk_seconds, now)
         if failure is None and usage is not None:
-            case = self._case
+            case, is_cut = self._case, leg.outcome.finish_reason == "length"
             observed.note_answer(
                 leg.target.name,
                 case.record.facts.task,
                 case.trail,
                 usage,
-                case.sizes.choices,
+                None if is_cut else case.sizes.choices,
                 now,
             )
 

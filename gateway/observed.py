@@ -120,14 +120,15 @@ class Observed:
         task: str | None,
         trail: Trail,
         usage: Usage,
-        choices: int,
+        choices: int | None,
         now: float,
     ) -> None:
-        """A call ended as it should, and its host counted ``usage`` for so many ``choices``."""
-        for kind in {None, task}:
-            self._answers.setdefault((target, kind), _Mean()).add(
-                usage.output_tokens / choices, now
-            )
+        """A call ended as it should, and its host counted ``usage`` for so many ``choices``; None: its cap cut the
+        answer, which says nothing of how long it would have been."""
+        if choices is not None:
+            for kind in {None, task}:
+                mean = self._answers.setdefault((target, kind), _Mean())
+                mean.add(usage.output_tokens / choices, now)
         if not trail.marks:
             return
         sent = self._find_sent(trail, now).get(target, 0)

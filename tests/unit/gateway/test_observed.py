@@ -61,6 +61,13 @@ def test_lengths_are_of_one_answer_and_by_task() -> None:
     assert seen.expected_output("t", "math") == seen.expected_output("t", None) == 250
 
 
+def test_an_answer_that_was_cut_says_nothing_of_lengths() -> None:
+    """A cap of one token does not make a host terse."""
+    seen, trail = Observed(), follow("o", [], said("hi"))
+    seen.note_answer("t", None, trail, Usage(10, 1), None, NOW)
+    assert seen.expected_output("t", None) is None
+
+
 def note(
     seen: Observed, target: str, texts: list[Segment], read: int, for_an_hour: int = 0
 ) -> None:
