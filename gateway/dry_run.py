@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
+import orjson
+
 from backends.catalogue import Catalogue
 from backends.health import Health
 from backends.wire.clients import CLIENTS, EMBEDDERS
@@ -10,11 +13,12 @@ from backends.wire.codec import RequestCodec
 from backends.wire.failure import WireError
 from backends.wire.prompt import Asked, WireFormat
 from gateway.deciding import decide_prompt, find_remedies
-from gateway.decision_record import DecisionRecord
+from gateway.decision_record import DecisionRecord, render_decision
 from gateway.errors import StartError
 from gateway.observed import Observed
 from gateway.quotes import Signals
 from gateway.routing import make_routing, plain
+from gateway.targets import count_targets
 from policies.classify import Classifier
 from policies.document import PolicyDocument
 from policies.facts import DataClass
@@ -66,3 +70,22 @@ def dry_run(
     ).record
     remedies = () if record.decision.kept else find_remedies(routing, asker, record)
     return record, remedies
+
+
+def trial_to_json(
+    record: DecisionRecord, remedies: tuple[Remedy, ...], catalogue: Catalogue
+) -> dict[str, object]:
+    """For programs: the record, what would let it pass, and the targets that it was held against."""
+    said = orjson.loads(render_decision(record))
+    return said | {
+        "would_pass": [msgspec.to_builtins(one) for one in remedies],
+        "targets": count_targets(catalogue),
+    }
+
+
+def find_format(name: str) -> WireFormat:
+    """The format of this name. Raises ``StartError``."""
+    for known in CODECS:
+        if known == name:
+            return known
+    raise StartError(f"`{name}` is no format; it is one of {', '.join(CODECS)}")

@@ -28,13 +28,13 @@ from backends.wire.failure import WireError
 from gateway.errors import StartError
 from gateway.settings import Settings
 from gateway.simulator_thread import run_simulator
+from gateway.targets import UNREACHED
 
 FOLLOW_SECONDS = 5.0
 MISSES_MAX = 3
 """Looks in a row at which a server on this machine may be missing before it is gone."""
-UNREACHED = "sglang-unreached"
 UNKNOWN_MODEL = "unknown"
-"""Stand for named workers that have not answered yet, and for their models."""
+"""Stands for the models of named workers that have not answered yet."""
 
 TakeCatalogue = Callable[[Catalogue, Mapping[str, ProviderAdapter]], Awaitable[None]]
 """What routes to another catalogue."""

@@ -16,7 +16,7 @@ from gateway.errors import StartError
 from gateway.ledger import open_database
 from gateway.settings import ProviderVariables, Settings, load_settings, process_environment
 from gateway.telemetry.log import LineWriter, make_logger
-from gateway.world import UNREACHED, World, open_world
+from gateway.world import World, open_world
 
 T = TypeVar("T")
 
@@ -91,12 +91,3 @@ def find_catalogue(settings: Settings) -> Catalogue:
             return world.catalogue
 
     return asyncio.run(look())
-
-
-def count_targets(catalogue: Catalogue) -> dict[str, int]:
-    """How many targets each provider has; workers that have not answered yet are none."""
-    counts: dict[str, int] = {}
-    for target in catalogue.targets:
-        if target.endpoint != UNREACHED:
-            counts[target.provider] = counts.get(target.provider, 0) + 1
-    return dict(sorted(counts.items()))

@@ -12,7 +12,7 @@ import orjson
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.cli.context import absent_file, count_targets, read_settings, surroundings
+from gateway.cli.context import absent_file, read_settings, surroundings
 from gateway.clock import Clock
 from gateway.errors import StartError
 from gateway.facts import target_facts
@@ -21,6 +21,7 @@ from gateway.policy_store import StoredPolicy, find_active, find_standing, load_
 from gateway.proving import Certifier
 from gateway.routing import compile_levels
 from gateway.settings import Settings
+from gateway.targets import count_targets
 from gateway.world import World
 from policies.document import PolicyError
 

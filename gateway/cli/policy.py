@@ -3,29 +3,27 @@
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import orjson
 import typer
 
 from backends.catalogue import Catalogue
-from backends.wire.prompt import WireFormat
-from gateway.cli.context import count_targets, find_catalogue, read_settings, run_on_database
+from gateway.cli.context import find_catalogue, read_settings, run_on_database
 from gateway.cli.ending import describe_ending
 from gateway.cli.replay import replay_command
 from gateway.clock import Clock
-from gateway.decision_record import parse_decision, render_decision
-from gateway.dry_run import CODECS, Trial, dry_run
+from gateway.decision_record import parse_decision
+from gateway.dry_run import CODECS, Trial, dry_run, find_format, trial_to_json
 from gateway.errors import StartError
-from gateway.facts import target_facts
 from gateway.ledger.lookup import find_request
+from gateway.policy_reports import check_to_json
 from gateway.policy_store import find_active
 from gateway.prepare import read_policy
 from gateway.proving import Proving, prove
 from gateway.settings import Settings
+from gateway.targets import count_targets, find_targets
 from policies.check import Report, check
-from policies.document import PolicyDocument, parse_policy
+from policies.document import parse_policy
 from policies.explain import explain
-from policies.facts import TargetFacts
 from policies.json_schema import render_schema
 
 policy = typer.Typer(
@@ -49,8 +47,9 @@ def check_command(
     text, source = read_policy(file)
     catalogue = find_catalogue(read_settings(config, {}))
     document = parse_policy(text, source=source)
-    report = check_document(catalogue, document)
-    proving = prove(document, find_targets(catalogue), analyses=True)
+    targets = find_targets(catalogue)
+    report = check(document, targets)
+    proving = prove(document, targets, analyses=True)
     show_report(report, proving, catalogue, as_json=as_json)
     if not (report.is_ok and proving.certificate.is_proof):
         raise typer.Exit(1)
@@ -88,17 +87,10 @@ def explain_command(
     if (request_id is None) == (request is None):
         raise typer.BadParameter("give a request id, or a file with --request")
     if request is not None:
-        trial = Trial(_read_request(request), _find_format(format), model)
+        trial = Trial(_read_request(request), find_format(format), model)
         _explain_now(settings, trial, data_class, as_json=as_json)
     else:
         _explain_ended(settings, request_id or "", as_json=as_json)
-
-
-def _find_format(name: str) -> WireFormat:
-    for known in CODECS:
-        if known == name:
-            return known
-    raise StartError(f"`{name}` is no format; it is one of {', '.join(CODECS)}")
 
 
 def _explain_now(
@@ -110,12 +102,7 @@ def _explain_now(
     catalogue = find_catalogue(settings)
     record, remedies = dry_run(catalogue, active.parse(), trial, data_class, Clock().now())
     if as_json:
-        said = orjson.loads(render_decision(record))
-        more = {
-            "would_pass": [msgspec.to_builtins(one) for one in remedies],
-            "targets": count_targets(catalogue),
-        }
-        typer.echo(orjson.dumps(said | more).decode())
+        typer.echo(orjson.dumps(trial_to_json(record, remedies, catalogue)).decode())
         return
     typer.echo(explain(record.decision, record.facts, remedies=remedies))
     typer.echo(f"\n{_say_against(catalogue)}")
@@ -141,16 +128,6 @@ def _read_request(path: Path) -> bytes:
         raise StartError(f"cannot read `{path}`: {error.strerror}") from error
 
 
-def check_document(catalogue: Catalogue, document: PolicyDocument) -> Report:
-    """What a check of ``document`` finds with the targets of ``catalogue``."""
-    return check(document, find_targets(catalogue))
-
-
-def find_targets(catalogue: Catalogue) -> tuple[TargetFacts, ...]:
-    """The targets of ``catalogue`` as policies see them."""
-    return tuple(target_facts(target) for target in catalogue.targets)
-
-
 def _say_against(catalogue: Catalogue) -> str:
     """The surroundings are those of this shell, which need not be the gateway's."""
     counts = count_targets(catalogue)
@@ -162,9 +139,7 @@ def _say_against(catalogue: Catalogue) -> str:
 def show_report(report: Report, proving: Proving, catalogue: Catalogue, *, as_json: bool) -> None:
     """Print what a check found and what is proved."""
     if as_json:
-        is_ok = report.is_ok and proving.certificate.is_proof
-        said = report.to_json() | proving.to_json() | {"ok": is_ok}
-        typer.echo(orjson.dumps(said | {"targets": count_targets(catalogue)}).decode())
+        typer.echo(orjson.dumps(check_to_json(report, proving, catalogue)).decode())
         return
     for line in (*report.lines(), *proving.lines(), _say_against(catalogue)):
         typer.echo(line)

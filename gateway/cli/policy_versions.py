@@ -16,7 +16,7 @@ import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.cli.context import find_catalogue, read_settings, run_on_database
-from gateway.cli.policy import AsJson, Config, check_document, find_targets, show_report
+from gateway.cli.policy import AsJson, Config, show_report
 from gateway.cli.table import align
 from gateway.clock import Clock
 from gateway.errors import StartError
@@ -41,7 +41,9 @@ from gateway.policy_store import (
 from gateway.prepare import read_policy
 from gateway.proving import Certifier, Proving, prove
 from gateway.settings import Settings
+from gateway.targets import find_targets
 from policies.certificate import Certificate
+from policies.check import check
 from policies.document import PolicyDocument, parse_policy
 
 Scope = Annotated[
@@ -239,7 +241,7 @@ def _change(
     seen from here; else tells what is in the way and ends."""
     catalogue = find_catalogue(settings)
     targets = find_targets(catalogue)
-    report = check_document(catalogue, document)
+    report = check(document, targets)
     if not report.is_ok:
         show_report(report, prove(document, targets), catalogue, as_json=as_json)
         raise typer.Exit(1)

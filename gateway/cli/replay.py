@@ -13,10 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from backends.catalogue import Catalogue
 from gateway.cli.context import absent_file, find_catalogue, read_settings, run_on_database
 from gateway.cli.table import align
-from gateway.cli.usage import parse_since
 from gateway.clock import Clock
 from gateway.errors import StartError
-from gateway.facts import target_facts
+from gateway.ledger.usage import parse_since
+from gateway.policy_reports import INTERVAL, replay_to_json
 from gateway.policy_store import find_active
 from gateway.prepare import read_policy
 from gateway.replay import (
@@ -28,16 +28,12 @@ from gateway.replay import (
     sample_threshold,
 )
 from gateway.settings import Settings
+from gateway.targets import find_targets
 from policies.classify import Classifier
 from policies.compile import CompiledPolicy, compile_policy
 from policies.document import PolicyDocument, parse_policy
 from policies.facts import TargetFacts
 from policies.replay import Change, Replay
-
-INTERVAL = (
-    "95 %, normal approximation on the paired differences of requests allowed both times; without those refused "
-    "then or now"
-)
 
 TRACE_WORDS = "as if each had asked for `auto`, healthy targets, and nothing found in any text"
 
@@ -66,7 +62,7 @@ def replay_command(
     text, source = read_policy(file)
     document = parse_policy(text, source=source)
     catalogue = find_catalogue(settings)
-    targets = tuple(target_facts(target) for target in catalogue.targets)
+    targets = find_targets(catalogue)
     classifier = Classifier()
     known = {classifier.version: classifier.types}
     if trace is not None:
@@ -85,7 +81,7 @@ def replay_command(
         )
         against = "as recorded"
     if as_json:
-        typer.echo(orjson.dumps(to_json(replay, total, against)).decode())
+        typer.echo(orjson.dumps(replay_to_json(replay, total, against)).decode())
     else:
         typer.echo("\n".join(to_lines(replay, total, against)))
 
@@ -133,54 +129,6 @@ def _find_present(settings: Settings) -> PolicyDocument:
             return active.parse()
     text, source = read_policy(settings.policy)
     return parse_policy(text, source=source)
-
-
-def to_json(replay: Replay, total: int, against: str) -> dict[str, object]:
-    """The report for programs; money in nano-dollars."""
-    return {
-        "policy": replay.policy.label,
-        "against": against,
-        "requests": total,
-        "looked_at": replay.seen,
-        "decided": replay.decided,
-        "undecidable": dict(replay.undecidable.most_common()),
-        "moved": replay.moved,
-        "newly_refused": replay.newly_refused,
-        "newly_allowed": replay.newly_allowed,
-        "moves": [
-            {"from": before, "to": after, "requests": count}
-            for (before, after), count in replay.moves.most_common()
-        ],
-        "interval": INTERVAL,
-        "expected_cost_nanousd": _change(replay.cost),
-        "expected_ttft_seconds": _change(replay.latency),
-        "quality": _change(replay.quality),
-        "privacy": {
-            "to_external": replay.outward,
-            "to_self_hosted": replay.homeward,
-            "by": [
-                {"direction": direction, kind: name, "requests": count}
-                for (direction, kind, name), count in sorted(replay.crossings.items())
-            ],
-        },
-        "examples": [
-            {name: getattr(one, name) for name in one.__struct_fields__}
-            for one in replay.examples()
-        ],
-    }
-
-
-def _change(change: Change) -> dict[str, object]:
-    """``total`` and ``mean`` are now minus then, each plus or minus its margin."""
-    margin = change.margin
-    return {
-        "requests": change.asked,
-        "known": change.known,
-        "mean": change.mean if change.known else None,
-        "mean_margin": margin,
-        "total": change.mean * change.known if change.known else None,
-        "total_margin": None if margin is None else margin * change.known,
-    }
 
 
 def to_lines(replay: Replay, total: int, against: str) -> list[str]:

@@ -2,8 +2,6 @@
 
 import csv
 import io
-import re
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -15,8 +13,7 @@ import typer
 from gateway.cli.context import read_settings, run_on_database
 from gateway.cli.table import align
 from gateway.clock import Clock
-from gateway.errors import StartError
-from gateway.ledger.usage import GROUPS, By, UsageLine, usage_report
+from gateway.ledger.usage import GROUPS, By, UsageLine, parse_since, usage_report
 
 COUNTS = UsageLine.__struct_fields__[1:]
 
@@ -61,18 +58,6 @@ def usage(
         ),
     )
     typer.echo(render_usage(lines, by.value, FormatName.JSON if as_json else shape))
-
-
-def parse_since(text: str, now: datetime) -> str:
-    """``7d`` or a date as the UTC date it means. Raises ``StartError``."""
-    if match := re.fullmatch(r"(\d{1,5})d", text):
-        return (now.astimezone(UTC) - timedelta(days=int(match[1]))).strftime("%Y-%m-%d")
-    try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).strftime("%Y-%m-%d")
-    except ValueError:
-        raise StartError(
-            f"`{text}` is neither a number of days (7d) nor a date (2026-11-23)"
-        ) from None
 
 
 def render_usage(lines: list[UsageLine], by: By, shape: FormatName) -> str:

@@ -1,6 +1,8 @@
 """Usage reports: what was used and what it cost, by team, key, model, target or day."""
 
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import msgspec
@@ -35,6 +37,18 @@ class UsageLine(msgspec.Struct, frozen=True):
     reasoning_tokens: int
     in_doubt: int
     cost_nano_usd: int
+
+
+def parse_since(text: str, now: datetime) -> str:
+    """``7d`` or a date as the UTC date it means. Raises ``StartError``."""
+    if match := re.fullmatch(r"(\d{1,5})d", text):
+        return (now.astimezone(UTC) - timedelta(days=int(match[1]))).strftime("%Y-%m-%d")
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).strftime("%Y-%m-%d")
+    except ValueError:
+        raise StartError(
+            f"`{text}` is neither a number of days (7d) nor a date (2026-11-23)"
+        ) from None
 
 
 async def usage_report(

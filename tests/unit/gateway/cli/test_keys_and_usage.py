@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from gateway.cli.keys import parse_usd
 from gateway.cli.main import app
-from gateway.cli.usage import FormatName, parse_since, render_usage
+from gateway.cli.usage import FormatName, render_usage
 from gateway.errors import StartError
-from gateway.ledger.usage import UsageLine
+from gateway.ledger.usage import UsageLine, parse_since
 
 NOW = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
 
