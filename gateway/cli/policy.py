@@ -8,12 +8,11 @@ import typer
 
 from backends.catalogue import Catalogue
 from gateway.cli.context import find_catalogue, read_settings, run_on_database
-from gateway.cli.ending import describe_ending
 from gateway.cli.replay import replay_command
 from gateway.clock import Clock
-from gateway.decision_record import parse_decision
 from gateway.dry_run import CODECS, Trial, dry_run, find_format, trial_to_json
 from gateway.errors import StartError
+from gateway.explaining import explain_booked, is_refused
 from gateway.ledger.lookup import find_request
 from gateway.policy_reports import check_to_json
 from gateway.policy_store import find_active
@@ -109,16 +108,13 @@ def _explain_now(
 
 
 def _explain_ended(settings: Settings, request_id: str, *, as_json: bool) -> None:
-    found = run_on_database(settings.database_url, lambda engine: find_request(engine, request_id))
+    url = settings.database_url
+    found = run_on_database(url, lambda engine: find_request(engine, request_id))
     if found is None:
         raise StartError(f"there is no request `{request_id}` in the database")
-    if as_json:
-        said = orjson.loads(found.decision)
-        typer.echo(orjson.dumps({**found.fields, "attempts": found.attempts, **said}).decode())
-        return
-    record = parse_decision(found.decision)
-    typer.echo(explain(record.decision, record.facts, record.passed_over))
-    typer.echo(f"\n{describe_ending(found)}")
+    catalogue = find_catalogue(settings) if is_refused(found) else None
+    said = run_on_database(url, lambda engine: explain_booked(engine, found, catalogue))
+    typer.echo(orjson.dumps(said.to_json()).decode() if as_json else said.to_text())
 
 
 def _read_request(path: Path) -> bytes:

@@ -12,6 +12,7 @@ from gateway.policy_store.apply import (
     activate_version,
     apply_policy,
 )
+from gateway.policy_store.labels import find_labelled
 from gateway.policy_store.load import find_standing, load_levels
 from gateway.policy_store.processes import Process, list_processes, report_process
 from gateway.policy_store.proofs import find_proofs, read_proofs, write_proofs
@@ -42,6 +43,7 @@ __all__ = [
     "activate_version",
     "apply_policy",
     "find_active",
+    "find_labelled",
     "find_proofs",
     "find_standing",
     "find_status",

@@ -1,19 +1,32 @@
 """``moegate policy explain`` tells how a request ended, as the record of the API does."""
 
+import asyncio
 import json
+from typing import Any
 
+import pytest
+from sqlalchemy import text
 from typer.testing import CliRunner
 
 from gateway.admission import Limit
 from gateway.cli.main import app
 from gateway.identity import NewKey
-from tests.gateway_process import RunningGateway, Scene
+from gateway.ledger import open_database
+from tests.gateway_process import RunningGateway, Scene, two_sided, wait_for
 from tests.upstreams import plain
 
+OUTSIDE = "openai/gpt-5.5"
+CARD = "charge 4111 1111 1111 1111"
+WAY = "  without what makes it `client_data`: pii.card (`openai/gpt-5.5`)"
 
-def explain(gateway: RunningGateway, request_id: str, *words: str) -> str:
+
+def explain(
+    gateway: RunningGateway, request_id: str, *words: str, seen: dict[str, str] | None = None
+) -> str:
+    """What the command says; ``seen`` are the variables that switch targets on."""
     gateway.rows("requests")
-    environ = {
+    environ = (seen or {}) | {
+        "MOEGATE_DISCOVER": "off",
         "MOEGATE_HOME": str(gateway.settings.home),
         "MOEGATE_DATABASE_URL": gateway.settings.database_url,
     }
@@ -62,3 +75,123 @@ def test_json_holds_what_the_api_gives(scene: Scene) -> None:
     assert record["state"] == "answered"
     assert {name: said[name] for name in record} == record
     assert {"facts", "decision"} <= set(said)
+
+
+def refuse(scene: Scene, words: str = CARD, **more: Any) -> str:
+    """The id of a request that no target may take."""
+    answer = scene.gateway.say(words, OUTSIDE, **more)
+    assert answer.json()["error"]["code"] == "no_target", answer.text
+    return answer.headers["x-moegate-request-id"]
+
+
+def change(gateway: RunningGateway, statement: str, **values: str) -> None:
+    """Write into the tables behind the gateway's back."""
+
+    async def write() -> None:
+        engine = open_database(gateway.settings.database_url)
+        async with engine.begin() as connection:
+            await connection.execute(text(statement), values)
+        await engine.dispose()
+
+    gateway.rows("requests")
+    asyncio.run(write())
+
+
+def apply(gateway: RunningGateway, document: str, scope: str = "") -> None:
+    answer = gateway.client.post(
+        "/admin/api/v1/policies",
+        json={"document": document, "scope": scope},
+        headers={"authorization": f"Bearer {gateway.key}"},
+    )
+    assert answer.status_code == 201, answer.text
+
+
+def test_what_would_pass_is_told_of_the_past(scene: Scene) -> None:
+    """Decided under the version of then, though another is in force by now."""
+    gateway, seen = scene.gateway, two_sided(scene.outside, scene.home)
+    request_id = refuse(scene)
+    apply(gateway, "policy: open\n")
+    wait_for(lambda: gateway.say(CARD, OUTSIDE).status_code == 200)
+    lines = explain(gateway, request_id, seen=seen).splitlines()
+    at = lines.index("would pass")
+    assert (lines[at - 1], lines[at + 1]) == ("", WAY)
+    assert lines[lines.index("ended      refused, no_target: "
+        "the policy, or what the request needs, leaves no target") - 1] == ""  # fmt: skip
+    said = json.loads(explain(gateway, request_id, "--json", seen=seen))
+    assert said["would_pass"][0] == {"change": WAY.strip().split(" (")[0], "targets": [OUTSIDE]}
+    assert said["would_pass_note"] == ""
+
+
+def test_nothing_is_suggested_below_the_class_of_the_key(scene: Scene) -> None:
+    """A key whose prompts are confidential gets no way that would declare them to be less."""
+    seen = two_sided(scene.outside, scene.home)
+    key = scene.gateway.make_key(NewKey("t", data_class="confidential"))
+    own = json.loads(explain(scene.gateway, refuse(scene, "hi", authorization=f"Bearer {key}"),
+        "--json", seen=seen))  # fmt: skip
+    assert own["would_pass"] == []
+    assert "no single change" in explain(scene.gateway, own["request_id"], seen=seen)
+    raised = explain(scene.gateway, refuse(scene, "hi", x_data_class="confidential"), seen=seen)
+    assert f"\nwould pass\n  as `internal` (`{OUTSIDE}`)\n" in raised
+
+
+def test_an_overlay_is_part_of_what_decided(scene: Scene) -> None:
+    """Base and overlay are found by what the record calls them."""
+    gateway = scene.gateway
+    key = f"Bearer {gateway.make_key(NewKey('careful'))}"
+    apply(
+        gateway,
+        "policy: home\nconstraints:\n  - {name: no tools outside, "
+        "when: '\"tools\" in request.needs', require: 'target.boundary == \"self_hosted\"'}\n",
+        "team:careful",
+    )
+    tools = [{"type": "function", "function": {"name": "f"}}]
+
+    def ask() -> bool:
+        return gateway.say("hi", OUTSIDE, authorization=key, tools=tools).status_code == 403
+
+    wait_for(ask)
+    request_id = refuse(scene, "hi", authorization=key, tools=tools)
+    said = explain(gateway, request_id, seen=two_sided(scene.outside, scene.home))
+    assert f"\nwould pass\n  if it did without tools (`{OUTSIDE}`)\n" in said
+
+
+@pytest.mark.parametrize(
+    ("statement", "is_seen", "words"),
+    [
+        ("", False, "targets that were in question are gone: `openai/gpt-5.5`"),
+        ("UPDATE policies SET digest = 'x' || digest", True, "is not in the history"),
+        (
+            "UPDATE policies SET text = 'polici: balanced'",
+            True,
+            "this release cannot read the policy `balanced@",
+        ),
+        (
+            "UPDATE requests SET decision = replace(decision, 'confidential stays home', 'x')",
+            True,
+            "decided again with the targets and the release of now, it comes out otherwise",
+        ),
+    ],
+)
+def test_what_cannot_be_told_is_not_guessed(
+    scene: Scene, statement: str, is_seen: bool, words: str
+) -> None:
+    """A target or a version that is gone, or another outcome: the reason, and no way."""
+    request_id = refuse(scene)
+    if statement:
+        change(scene.gateway, statement)
+    seen = two_sided(scene.outside, scene.home) if is_seen else {}
+    said = explain(scene.gateway, request_id, seen=seen)
+    [line] = [one for one in said.splitlines() if one.startswith("  it cannot be told: ")]
+    assert words in line
+    shown = json.loads(explain(scene.gateway, request_id, "--json", seen=seen))
+    assert shown["would_pass"] is None
+    assert shown["would_pass_note"] in line
+
+
+def test_other_targets_than_then_are_mentioned(scene: Scene) -> None:
+    """The way was decided over the targets of now, which are not those of then."""
+    request_id = refuse(scene)
+    seen = {"OPENAI_API_KEY": "k", "ANTHROPIC_API_KEY": "k"}
+    said = explain(scene.gateway, request_id, seen=seen)
+    assert f"{WAY}\n" in said
+    assert "\n  (with the targets as they are now)\n" in said
