@@ -3,7 +3,6 @@
 Source: OpenAI's API reference and the OpenAPI document of 2026-08-21 (``/responses/{response_id}``).
 """
 
-from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 import orjson
@@ -13,15 +12,12 @@ from starlette.routing import Route
 
 from backends.wire.openai_responses.kept import list_item, output_items
 from backends.wire.prompt import Json
+from gateway.api.serving import JSON, Guard, guarded, invalid
 from gateway.errors import Refused, refuse
 from gateway.identity import Principal
 from gateway.kept import KeptResponse, Scope
 from gateway.services import Services
 
-Served = Callable[[Request, Principal], Awaitable[Response]]
-Guard = Callable[[Request, Served], Awaitable[Response]]
-
-JSON = "application/json"
 PAGE, PAGE_MAX = 20, 100
 ORDERS = ("asc", "desc")
 
@@ -43,8 +39,8 @@ class KeptApi:
 
     def routes(self) -> list[Route]:
         """What is served, by path."""
-        retrieve, delete = self._served(self._retrieve), self._served(self._delete)
-        items, cancel = self._served(self._input_items), self._served(self._cancel)
+        retrieve, delete = (guarded(self._guard, one) for one in (self._retrieve, self._delete))
+        items, cancel = (guarded(self._guard, one) for one in (self._input_items, self._cancel))
         return [
             Route("/v1/responses/{response_id}", retrieve, methods=["GET"]),
             Route("/v1/responses/{response_id}", delete, methods=["DELETE"]),
@@ -52,15 +48,9 @@ class KeptApi:
             Route("/v1/responses/{response_id}/cancel", cancel, methods=["POST"]),
         ]
 
-    def _served(self, serve: Served) -> Callable[[Request], Awaitable[Response]]:
-        async def endpoint(request: Request) -> Response:
-            return await self._guard(request, serve)
-
-        return endpoint
-
     async def _retrieve(self, request: Request, principal: Principal) -> Response:
         if request.query_params.get("stream") in ("true", "1"):
-            raise _invalid("a kept response is not streamed again; ask without `stream`", "stream")
+            raise invalid("a kept response is not streamed again; ask without `stream`", "stream")
         found = await self._find(request, principal)
         return Response(found.raw, media_type=JSON)
 
@@ -75,13 +65,13 @@ class KeptApi:
 
     async def _cancel(self, request: Request, principal: Principal) -> Response:
         await self._find(request, principal)
-        raise _invalid("only a response that is made in the background can be cancelled", None)
+        raise invalid("only a response that is made in the background can be cancelled", None)
 
     async def _input_items(self, request: Request, principal: Principal) -> Response:
         found = await self._find(request, principal)
         limit, order = _limit(request), request.query_params.get("order", "desc")
         if order not in ORDERS:
-            raise _invalid(f"`{order[:20]}` is no order; it is `asc` or `desc`", "order")
+            raise invalid(f"`{order[:20]}` is no order; it is `asc` or `desc`", "order")
         items = await self._whole_input(found, principal)
         if order == "desc":
             items.reverse()
@@ -89,7 +79,7 @@ class KeptApi:
         if after is not None:
             at = next((at for at, item in enumerate(items) if _id(item) == after), None)
             if at is None:
-                raise _invalid(f"no item of this input has the id `{after[:100]}`", "after")
+                raise invalid(f"no item of this input has the id `{after[:100]}`", "after")
             items = items[at + 1 :]
         page = items[:limit]
         body = {
@@ -146,12 +136,8 @@ def _id(item: Json) -> Json:
 def _limit(request: Request) -> int:
     said = request.query_params.get("limit", str(PAGE))
     if not (said.isascii() and said.isdecimal() and len(said) <= 4 and 1 <= int(said) <= PAGE_MAX):
-        raise _invalid(f"`limit` must be between 1 and {PAGE_MAX}", "limit")
+        raise invalid(f"`limit` must be between 1 and {PAGE_MAX}", "limit")
     return int(said)
-
-
-def _invalid(message: str, param: str | None) -> Refused:
-    return refuse("invalid_request", message, code="invalid_value", param=param)
 
 
 def _missing(response_id: str) -> Refused:

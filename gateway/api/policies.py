@@ -6,9 +6,8 @@ change. Documents are YAML text, of a policy's greatest length at most.
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import asdict
-from typing import TypeVar
 
 import msgspec
 import orjson
@@ -16,10 +15,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.api.asgi import AsgiBody
+from gateway.api.serving import JSON, Guard, answer_json, for_operators, invalid, read_body
 from gateway.errors import Refused, StartError, refuse
 from gateway.identity import Principal
-from gateway.identity.keys import ADMIN, DEFAULT_ORGANISATION
 from gateway.policy_store import (
     Applied,
     Change,
@@ -38,16 +36,8 @@ from gateway.policy_store import (
 )
 from gateway.runtime import Runtime
 from policies.check import check
-from policies.document import TEXT_BYTES_MAX, PolicyDocument, PolicyError, parse_policy
+from policies.document import PolicyDocument, PolicyError, parse_policy
 
-Asked = TypeVar("Asked", bound="Activating")
-Served = Callable[[Request, Principal], Awaitable[Response]]
-Guard = Callable[[Request, Served], Awaitable[Response]]
-
-JSON = "application/json"
-BODY_BYTES_MAX = 2 * TEXT_BYTES_MAX + 65_536
-"""A document with each of its characters escaped, and what is said about it."""
-BODY_SECONDS = 30.0
 CREATED, STALE = 201, 412
 VERSION_DIGITS_MAX = 9
 
@@ -78,9 +68,8 @@ class PolicyApi:
 
     def routes(self) -> list[Route]:
         """What is served, by path."""
-        everything, show = self._served(self._list), self._served(self._show)
-        write, again = self._served(self._apply), self._served(self._activate)
-        status = self._served(self._status)
+        served = (self._list, self._apply, self._status, self._show, self._activate)
+        everything, write, status, show, again = (for_operators(self._guard, one) for one in served)
         return [
             Route("/admin/api/v1/policies", everything, methods=["GET"]),
             Route("/admin/api/v1/policies", write, methods=["POST"]),
@@ -89,29 +78,13 @@ class PolicyApi:
             Route("/admin/api/v1/policies/{version}/activate", again, methods=["POST"]),
         ]
 
-    def _served(self, serve: Served) -> Callable[[Request], Awaitable[Response]]:
-        async def allowed(request: Request, principal: Principal) -> Response:
-            if ADMIN not in principal.roles or principal.organisation != DEFAULT_ORGANISATION:
-                raise refuse(
-                    "policy_refused",
-                    f"policies are for keys with the role `{ADMIN}` in the organisation "
-                    f"`{DEFAULT_ORGANISATION}`",
-                    code="not_admin",
-                )
-            return await serve(request, principal)
-
-        async def endpoint(request: Request) -> Response:
-            return await self._guard(request, allowed)
-
-        return endpoint
-
     async def _list(self, request: Request, principal: Principal) -> Response:
         del principal
         scope = request.query_params.get("scope")
         if scope is not None:
             scope = await self._scope("" if scope == "base" else scope)
         shown = [_brief(one) for one in await list_history(self._engine, scope=scope)]
-        return _json({"data": shown})
+        return answer_json({"data": shown})
 
     async def _show(self, request: Request, principal: Principal) -> Response:
         del principal
@@ -121,15 +94,15 @@ class PolicyApi:
             raise _missing(version)
         proofs = await find_proofs(self._engine, stored.digest)
         said = asdict(stored) | {"proofs": msgspec.to_builtins(proofs)}
-        return _json(said, etag=stored.digest)
+        return answer_json(said, etag=stored.digest)
 
     async def _status(self, request: Request, principal: Principal) -> Response:
         del request, principal
         found = await find_status(self._engine, self._services.clock.now())
-        return _json(found.to_json())
+        return answer_json(found.to_json())
 
     async def _apply(self, request: Request, principal: Principal) -> Response:
-        asked = await _read(request, Writing)
+        asked = await read_body(request, Writing)
         document = await self._checked(asked.document)
         change = _change(request, principal, asked, await self._scope(asked.scope))
         now = self._services.clock.now()
@@ -138,7 +111,7 @@ class PolicyApi:
         )
 
     async def _activate(self, request: Request, principal: Principal) -> Response:
-        asked, version = await _read(request, Activating), _version(request)
+        asked, version = await read_body(request, Activating), _version(request)
         stored = await find_version(self._engine, version)
         if stored is None:
             raise _missing(version)
@@ -152,7 +125,7 @@ class PolicyApi:
         try:
             return await parse_scope(self._engine, written)
         except StartError as error:
-            raise _invalid(str(error), "scope") from error
+            raise invalid(str(error), "scope") from error
 
     async def _checked(self, text: str) -> PolicyDocument:
         """The document, if it works with the targets that there are. In threads, for answers are under way."""
@@ -161,9 +134,9 @@ class PolicyApi:
             document = await asyncio.to_thread(parse_policy, text, source="document")
             report = await asyncio.to_thread(check, document, facts)
         except PolicyError as error:
-            raise _invalid(str(error), "document") from error
+            raise invalid(str(error), "document") from error
         if not report.is_ok:
-            raise _invalid("; ".join(report.lines()), "document")
+            raise invalid("; ".join(report.lines()), "document")
         return document
 
     async def _certify(self, documents: Sequence[PolicyDocument]) -> Proved:
@@ -174,7 +147,7 @@ class PolicyApi:
 def _change(request: Request, principal: Principal, asked: Activating, scope: str) -> Change:
     for name, number in (("at", asked.at), ("canary", asked.canary)):
         if number is not None and not math.isfinite(number):
-            raise _invalid(f"`{name}` needs a finite number", name)
+            raise invalid(f"`{name}` needs a finite number", name)
     digest = request.headers.get("if-match")
     return Change(
         author=f"{principal.key_name} ({principal.key_id})"[:200],
@@ -194,27 +167,17 @@ async def _answer(work: Awaitable[Applied]) -> Response:
         headers = {"x-moegate-error": "invalid_request", "x-should-retry": "false"}
         return Response(orjson.dumps({"error": body}), STALE, headers, JSON)
     except Unfit as error:
-        raise _invalid(str(error), None) from error
+        raise invalid(str(error), None) from error
     except Unproved as error:
-        raise _invalid(str(error), "document") from error
+        raise invalid(str(error), "document") from error
     except PolicyError as error:
-        raise _invalid(str(error), "document") from error
+        raise invalid(str(error), "document") from error
     activation = applied.activation
     body = _brief(applied.stored) | {
         "is_new": applied.is_new,
         "activation": activation and asdict(activation),
     }
-    return _json(body, CREATED if applied.is_new else 200, etag=applied.stored.digest)
-
-
-async def _read(request: Request, kind: type[Asked]) -> Asked:
-    raw = await AsgiBody(request.scope, request.receive).read(BODY_BYTES_MAX, BODY_SECONDS)
-    try:
-        return msgspec.json.decode(raw or b"{}", type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _invalid(
-            f"the body does not fit: {str(error)[:1].lower()}{str(error)[1:300]}", None
-        ) from error
+    return answer_json(body, CREATED if applied.is_new else 200, etag=applied.stored.digest)
 
 
 def _version(request: Request) -> int:
@@ -230,14 +193,5 @@ def _brief(stored: StoredPolicy) -> dict[str, object]:
     return shown
 
 
-def _json(body: object, status: int = 200, etag: str | None = None) -> Response:
-    headers = {} if etag is None else {"etag": f'"{etag}"'}
-    return Response(orjson.dumps(body), status, headers, JSON)
-
-
 def _missing(version: object) -> Refused:
     return refuse("invalid_request", f"there is no policy version `{version}`", code="not_found")
-
-
-def _invalid(message: str, param: str | None) -> Refused:
-    return refuse("invalid_request", message, code="invalid_value", param=param)

@@ -1,8 +1,7 @@
-"""Everything that is not hot: models, health, metrics, the welcome page, one request's record."""
+"""Everything that is not hot: models, health, metrics, the welcome page; what stands around the other APIs."""
 
 import base64
 import hashlib
-from collections.abc import Awaitable, Callable
 from importlib.resources import files
 
 import orjson
@@ -21,19 +20,15 @@ from gateway.api.hot import POST_PATHS
 from gateway.api.kept import KeptApi
 from gateway.api.models import Json, list_anthropic, list_gemini, list_openai
 from gateway.api.policies import PolicyApi
+from gateway.api.requests import RequestApi
+from gateway.api.serving import JSON, Served
 from gateway.arrival import Arrival, failure_headers, read_token
-from gateway.decision_record import parse_decision
 from gateway.errors import Refused, refuse
 from gateway.identity import Principal, authenticate
-from gateway.ledger.lookup import find_request
 from gateway.routing import Routing
 from gateway.runtime import Runtime
 from gateway.telemetry.bugs import log_bug
-from policies.explain import explain
 
-Endpoint = Callable[[Request], Awaitable[Response]]
-
-JSON = "application/json"
 RETRY_SECONDS = 5.0
 UPGRADE_REQUIRED = 426
 OTHER_METHODS = ("GET", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -59,7 +54,7 @@ def build_rest(runtime: Runtime) -> Starlette:
             Route("/healthz", rest.healthz),
             Route("/readyz", rest.readyz),
             Route("/metrics", rest.metrics),
-            Route("/admin/api/v1/requests/{request_id}", rest.request_record),
+            *RequestApi(runtime, rest.guarded).routes(),
             *PolicyApi(runtime, rest.guarded).routes(),
         ],
         exception_handlers={HTTPException: rest.http_error, Exception: rest.bug},
@@ -160,33 +155,7 @@ class Rest:
         services.metrics.unshipped.set(services.journal.unshipped)
         return Response(services.metrics.render(), media_type="text/plain; version=0.0.4")
 
-    async def request_record(self, request: Request) -> Response:
-        """One request of the caller's own organisation: its decision in words, its attempts."""
-        return await self.guarded(request, self._request_record)
-
-    async def _request_record(self, request: Request, principal: Principal) -> Response:
-        request_id = str(request.path_params["request_id"])
-        found = await find_request(
-            self._runtime.engine,
-            request_id,
-            organisation_id=principal.organisation_id,
-            key_id=None if "admin" in principal.roles else principal.key_id,
-        )
-        if found is None:
-            raise refuse(
-                "invalid_request", "no such request, or not yet recorded", code="not_found"
-            )
-        record = parse_decision(found.decision)
-        shown = {
-            **found.fields,
-            "attempts": found.attempts,
-            "explanation": explain(record.decision, record.facts, record.passed_over),
-        }
-        return Response(orjson.dumps(shown, default=str), media_type=JSON)
-
-    async def guarded(
-        self, request: Request, serve: Callable[[Request, Principal], Awaitable[Response]]
-    ) -> Response:
+    async def guarded(self, request: Request, serve: Served) -> Response:
         """What ``serve`` answers to the holder of the request's key, or why it does not."""
         try:
             body = AsgiBody(request.scope, request.receive)

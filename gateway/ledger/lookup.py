@@ -23,12 +23,15 @@ async def find_request(
     request_id: str,
     *,
     organisation_id: str | None = None,
+    team_id: str | None = None,
     key_id: str | None = None,
 ) -> BookedRequest | None:
-    """The request, if it is booked and, where they are given, of this organisation and this key."""
+    """The request, if it is booked and, where they are given, of this organisation, team and key."""
     query = select(requests).where(requests.c.request_id == request_id)
     if organisation_id is not None:
         query = query.where(requests.c.organisation_id == organisation_id)
+    if team_id is not None:
+        query = query.where(requests.c.team_id == team_id)
     if key_id is not None:
         query = query.where(requests.c.key_id == key_id)
     legs = select(attempts).where(attempts.c.request_id == request_id).order_by(attempts.c.ordinal)

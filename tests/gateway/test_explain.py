@@ -4,11 +4,13 @@ import asyncio
 import json
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import text
 from typer.testing import CliRunner
 
 from gateway.admission import Limit
+from gateway.api.requests import wants_text
 from gateway.cli.main import app
 from gateway.identity import NewKey
 from gateway.ledger import open_database
@@ -195,3 +197,53 @@ def test_other_targets_than_then_are_mentioned(scene: Scene) -> None:
     said = explain(scene.gateway, request_id, seen=seen)
     assert f"{WAY}\n" in said
     assert "\n  (with the targets as they are now)\n" in said
+
+
+def ask(
+    gateway: RunningGateway, request_id: str, accept: str = "*/*", key: str = ""
+) -> httpx.Response:
+    """The decision over HTTP."""
+    gateway.rows("requests")
+    return gateway.client.get(
+        f"/admin/api/v1/requests/{request_id}/decision",
+        headers={"authorization": f"Bearer {key or gateway.key}", "accept": accept},
+    )
+
+
+def test_the_endpoint_says_what_the_command_says(scene: Scene) -> None:
+    """Of a request that was answered and of one that was refused, in words and as data."""
+    gateway, seen = scene.gateway, two_sided(scene.outside, scene.home)
+    for request_id in (gateway.say("hi").headers["x-moegate-request-id"], refuse(scene)):
+        words = ask(gateway, request_id, "text/plain")
+        assert words.headers["content-type"] == "text/plain; charset=utf-8"
+        assert words.text == explain(gateway, request_id, seen=seen)
+        data = ask(gateway, request_id)
+        assert data.headers["content-type"] == "application/json"
+        assert data.headers["vary"] == words.headers["vary"] == "accept"
+        assert data.json() == json.loads(explain(gateway, request_id, "--json", seen=seen))
+    assert f"\nwould pass\n{WAY}\n" in words.text
+    assert data.json()["would_pass"][0]["targets"] == [OUTSIDE]
+    assert (data.json()["state"], data.json()["error"]) == ("refused", "no_target")
+    assert "4111" not in data.text + words.text
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_text"),
+    [
+        ("", False), ("*/*", False), ("text/plain", True), ("text/*", True), ("TEXT/PLAIN", True),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", False), ("text/plain, */*;q=0.1", True),
+        ("text/plain;q=0.5, application/json", False), ("text/plain, application/json", False),
+        ("text/plain;q=0, */*", False), ("text/plain;q=x", False), ("text/plain;q=nan", False),
+        ("application/json;q=0.2, text/plain;charset=utf-8;q=0.3", True), (";;,,=", False),
+    ],
+)  # fmt: skip
+def test_text_is_for_who_would_rather_have_it(accept: str, is_text: bool) -> None:
+    """By the weights that a client gives, the most exact range first; JSON where nothing tells."""
+    assert wants_text(accept) == is_text
+
+
+def test_a_request_that_never_was_has_no_decision(scene: Scene) -> None:
+    """A typed 404 in the form of other errors, whatever the client would rather have."""
+    for request_id in ("req_none", "%00", "x" * 2000, "../policies"):
+        answer = ask(scene.gateway, request_id, "text/plain")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")

@@ -68,6 +68,41 @@ def test_records_of_one_are_not_the_others(scene: Scene) -> None:
     assert look(path, admin) == look(path, colleague) == nothing
 
 
+def test_decisions_of_one_team_are_not_the_others(scene: Scene) -> None:
+    """A team's keys see why its own requests went where they went; another team and another organisation's
+    administrator are told what they would be told of an id that never was."""
+    gateway = scene.gateway
+    own = f"Bearer {gateway.make_key(NewKey('search'))}"
+    colleague, neighbour, admin = (
+        f"Bearer {gateway.make_key(asked)}"
+        for asked in (
+            NewKey("search"),
+            NewKey("sales"),
+            replace(OTHERS, team="search", roles=frozenset({"admin"})),
+        )
+    )
+    request_id = gateway.say(authorization=own).headers["x-moegate-request-id"]
+    gateway.rows("requests")
+
+    def look(authorization: str, asked: str, accept: str = "*/*") -> tuple[int, object]:
+        path = f"/admin/api/v1/requests/{asked}/decision"
+        headers = {"authorization": authorization, "accept": accept}
+        answer = gateway.client.get(path, headers=headers)
+        if answer.status_code == 200:
+            return 200, None
+        said = answer.json()["error"]
+        del said["request_id"]  # that of the look itself
+        return answer.status_code, said
+
+    for allowed in (own, colleague, f"Bearer {gateway.key}"):
+        assert look(allowed, request_id)[0] == 200
+    for accept in ("*/*", "text/plain"):
+        nothing = look(admin, "req_never_was", accept)
+        assert nothing[0] == 404
+        assert look(admin, request_id, accept) == look(neighbour, request_id, accept) == nothing
+    assert look("Bearer mg-none", request_id)[0] == 401
+
+
 def test_a_residency_is_the_organisations_own(scene: Scene) -> None:
     """No header of a client's widens where its data may go, and no second key changes it."""
     gateway = scene.gateway
