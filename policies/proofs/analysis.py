@@ -5,6 +5,7 @@ These are findings for its author, not claims: each is exact where it is told, a
 gave up.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from policies.proofs.symbols import Request, Target, World, formulas, make_reque
 from policies.proofs.verify import Prover, fits
 from policies.proofs.witness import Reader, describe
 
+LOOK_SECONDS_MAX = 2.0
 CLASSES_MAX = 3
 """Kinds of requests without a target that are told."""
 
@@ -26,12 +28,17 @@ def analyse(prover: Prover) -> Iterator[str]:
     yield from _unreachable_targets(prover)
     yield from _shadowed(prover)
     yield from _contradictions(prover)
+    if prover.seconds_left() <= 0:
+        yield "not everything was looked at: the time was up"
 
 
-def _holds_never(*terms: Term) -> bool:
-    """Whether Z3 says that no request is like this."""
+def _holds_never(prover: Prover, *terms: Term) -> bool:
+    """Whether Z3 says that no request is like this, in the time that is left."""
+    seconds = min(LOOK_SECONDS_MAX, prover.seconds_left())
+    if seconds <= 0:
+        return False
     solver: Any = z3.Solver()
-    solver.set("timeout", 2000)
+    solver.set("timeout", math.ceil(1000 * seconds))
     solver.add(lift(all_of(terms)))
     return solver.check() == z3.unsat
 
@@ -62,11 +69,12 @@ def _idle_constraints(prover: Prover) -> Iterator[str]:
         when = prover.document.trees.get(f"constraints[{at}].when")
         if when is not None:
             held = made.truth(when)
-            if _holds_never(request.rules, target.rules, either(held.holds, held.fails)):
+            if _holds_never(prover, request.rules, target.rules, either(held.holds, held.fails)):
                 yield f"constraint `{said.name}`: its `when` never holds"
                 continue
         others = (negate(one) for other, one in enumerate(strikes) if other != at)
         if _holds_never(
+            prover,
             request.rules,
             target.rules,
             fits(request, target, prover.document),
@@ -83,6 +91,7 @@ def _unreachable_targets(prover: Prover) -> Iterator[str]:
     for facts in prover.targets:
         target = make_target(prover.vocabulary, facts)
         if _holds_never(
+            prover,
             request.rules,
             target.rules,
             fits(request, target, prover.document),
@@ -105,18 +114,18 @@ def _shadowed(prover: Prover) -> Iterator[str]:
     for at, said in enumerate(prover.document.data.objective):
         when = trees.get(f"objective[{at}].when")
         holds = True if when is None else made.truth(when).holds
-        if _holds_never(request.rules, holds, *(negate(one) for one in earlier)):
+        if _holds_never(prover, request.rules, holds, *(negate(one) for one in earlier)):
             yield f"`objective[{at}]` is never reached: those before it, or its `when`, leave no request"
         earlier.append(holds)
         for number, text in enumerate(said.subject_to):
             wish = made.truth(trees[f"objective[{at}].subject_to[{number}]"])
-            if _holds_never(allowed, negate(wish.holds)):
+            if _holds_never(prover, allowed, negate(wish.holds)):
                 yield f"`objective[{at}].subject_to`: `{text}` is met by every target that is left"
 
 
 def _contradictions(prover: Prover) -> Iterator[str]:
     """Kinds of requests for which the constraints leave nobody, though every target is at its best."""
-    if not prover.targets:
+    if not prover.targets or prover.seconds_left() <= 0:
         return
     goal = prover.nobody_left(None, None)
     able = [_is_at_its_best(one) for one in goal.targets]

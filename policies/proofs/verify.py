@@ -123,7 +123,7 @@ class Prover:
         self.document = document
         self.targets = tuple(targets)
         self._look_seconds_max = look_seconds_max
-        self._seconds_left = seconds_left
+        self.seconds_left = seconds_left
         self.vocabulary = Vocabulary(document, (), types)
         self.inexact: list[str] = []
         compiled = compile_policy(document, ())
@@ -364,7 +364,7 @@ class Prover:
         solver: Any = z3.Solver()
         solver.add(lift(all_of(goal.terms)))
         for _round in range(ROUNDS_MAX):
-            left = min(self._look_seconds_max, self._seconds_left())
+            left = min(self._look_seconds_max, self.seconds_left())
             if left <= 0:
                 return Proof(claim, kind, "timeout", scope, "the time for all proofs was over")
             solver.set("timeout", max(1, int(left * 1000)))
