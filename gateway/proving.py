@@ -150,6 +150,11 @@ class Certifier:
             found.certificates[digest] = list(self._known.get(digest, ()))
         return found
 
+    async def analyse(self, document: PolicyDocument, targets: Sequence[TargetFacts]) -> Proving:
+        """Prove ``document``, and look for rules without effect; nothing is kept."""
+        async with self._one_at_a_time:
+            return await asyncio.to_thread(prove, document, targets, analyses=True)
+
     def _is_proved(self, document: PolicyDocument, catalogue: str) -> bool:
         known = self._known.get(document.digest, ())
         if any(one.is_valid_for(document.digest, catalogue) for one in known):

@@ -33,11 +33,12 @@ _encoder = msgspec.json.Encoder()
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Which records: UTC days (``until`` included), of a team by name or id. Empty: all."""
+    """Which records: UTC days (``until`` included), of a team by name or id, of an organisation. Empty: all."""
 
     since: str = ""
     until: str = ""
     team: str = ""
+    organisation_id: str = ""
 
     def clause(self) -> ColumnElement[bool]:
         """The span as SQL has it."""
@@ -49,6 +50,8 @@ class Span:
         if self.team:
             named = select(teams.c.team_id).where(teams.c.name == self.team)
             parts.append(or_(requests.c.team_id == self.team, requests.c.team_id.in_(named)))
+        if self.organisation_id:
+            parts.append(requests.c.organisation_id == self.organisation_id)
         return and_(*parts)
 
 

@@ -4,7 +4,6 @@ Promises: what is refused changes nothing; a writer who names the digest that it
 change. Documents are YAML text, of a policy's greatest length at most.
 """
 
-import asyncio
 import math
 from collections.abc import Awaitable, Sequence
 from dataclasses import asdict
@@ -15,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gateway.api.policy_trials import read_document
 from gateway.api.serving import JSON, Guard, answer_json, for_operators, invalid, read_body
 from gateway.errors import Refused, StartError, refuse
 from gateway.identity import Principal
@@ -35,8 +35,7 @@ from gateway.policy_store import (
     parse_scope,
 )
 from gateway.runtime import Runtime
-from policies.check import check
-from policies.document import PolicyDocument, PolicyError, parse_policy
+from policies.document import PolicyDocument, PolicyError
 
 CREATED, STALE = 201, 412
 VERSION_DIGITS_MAX = 9
@@ -128,13 +127,8 @@ class PolicyApi:
             raise invalid(str(error), "scope") from error
 
     async def _checked(self, text: str) -> PolicyDocument:
-        """The document, if it works with the targets that there are. In threads, for answers are under way."""
-        facts = self._services.routing.current.facts
-        try:
-            document = await asyncio.to_thread(parse_policy, text, source="document")
-            report = await asyncio.to_thread(check, document, facts)
-        except PolicyError as error:
-            raise invalid(str(error), "document") from error
+        """The document, if it works with the targets that there are."""
+        document, report = await read_document(text, self._services.routing.current.facts)
         if not report.is_ok:
             raise invalid("; ".join(report.lines()), "document")
         return document

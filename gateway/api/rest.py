@@ -20,6 +20,7 @@ from gateway.api.hot import POST_PATHS
 from gateway.api.kept import KeptApi
 from gateway.api.models import Json, list_anthropic, list_gemini, list_openai
 from gateway.api.policies import PolicyApi
+from gateway.api.policy_trials import TrialApi
 from gateway.api.requests import RequestApi
 from gateway.api.serving import JSON, Served
 from gateway.arrival import Arrival, failure_headers, read_token
@@ -55,6 +56,7 @@ def build_rest(runtime: Runtime) -> Starlette:
             Route("/readyz", rest.readyz),
             Route("/metrics", rest.metrics),
             *RequestApi(runtime, rest.guarded).routes(),
+            *TrialApi(runtime, rest.guarded).routes(),
             *PolicyApi(runtime, rest.guarded).routes(),
         ],
         exception_handlers={HTTPException: rest.http_error, Exception: rest.bug},

@@ -51,9 +51,9 @@ def for_operators(guard: Guard, serve: Served) -> Endpoint:
     return guarded(guard, allowed)
 
 
-async def read_body(request: Request, kind: type[Asked]) -> Asked:
+async def read_body(request: Request, kind: type[Asked], bytes_max: int = BODY_BYTES_MAX) -> Asked:
     """The body as ``kind``; an empty one as ``{}``. Raises ``Refused``."""
-    raw = await AsgiBody(request.scope, request.receive).read(BODY_BYTES_MAX, BODY_SECONDS)
+    raw = await AsgiBody(request.scope, request.receive).read(bytes_max, BODY_SECONDS)
     try:
         return msgspec.json.decode(raw or b"{}", type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

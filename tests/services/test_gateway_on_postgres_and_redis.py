@@ -167,6 +167,30 @@ def test_a_killed_worker_is_replaced(stack: Stack) -> None:
             assert wait_for_record(client, request_id)["state"] == "answered"
 
 
+def test_decisions_and_policies_are_told_over_http(stack: Stack) -> None:
+    """Out of PostgreSQL, by any worker: why a request was refused and what would have let it pass, and what another
+    policy would have done with it."""
+    refused = stack.chat(messages=[{"role": "user", "content": "card 4111 1111 1111 1111"}])
+    assert refused.status_code == 403
+    request_id = refused.headers["x-moegate-request-id"]
+    root = "/admin/api/v1"
+    with stack.client() as client:
+        wait_for_record(client, request_id)
+        said = client.get(f"{root}/requests/{request_id}/decision").json()
+        assert [one["change"] for one in said["would_pass"]] == [
+            "without what makes it `client_data`: pii.card"
+        ]
+        words = client.get(f"{root}/requests/{request_id}/decision", headers={"accept": "text/*"})
+        assert "\nwould pass\n  without what makes it `client_data`" in words.text
+        assert client.get(f"{root}/requests/%00/decision").status_code == 404
+        replayed = client.post(f"{root}/policies/replay", json={"document": "policy: open\n"})
+        assert (replayed.json()["decided"], replayed.json()["newly_allowed"]) == (1, 1)
+        bad = client.post(f"{root}/policies/replay", json={"document": "policy: p\n", "team": "\0"})
+        assert bad.status_code == 400
+        checked = client.post(f"{root}/policies/check", json={"document": "policy: open\n"})
+        assert checked.json()["ok"] is True
+
+
 def ask_through_a_kill(stack: Stack, seed: int) -> httpx.Response:
     """A connection that the dead worker had not taken yet is lost with it: asked again."""
     for _ in range(20):
