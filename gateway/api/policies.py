@@ -6,7 +6,7 @@ change. Documents are YAML text, of a policy's greatest length at most.
 
 import math
 from collections.abc import Awaitable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import msgspec
 import orjson
@@ -18,6 +18,7 @@ from gateway.api.policy_trials import read_document
 from gateway.api.serving import JSON, Guard, answer_json, for_operators, invalid, read_body
 from gateway.errors import Refused, StartError, refuse
 from gateway.identity import Principal
+from gateway.identity.keys import OWNER
 from gateway.policy_store import (
     Applied,
     Change,
@@ -50,10 +51,12 @@ class Activating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Writing(Activating, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The body of a change: the document as text, and the scope that it is for."""
+    """The body of a change: the document as text, and the scope that it is for. ``unproven``: why it may be in
+    force though it is not proved."""
 
     document: str
     scope: str = ""
+    unproven: str | None = None
 
 
 class PolicyApi:
@@ -102,10 +105,11 @@ class PolicyApi:
 
     async def _apply(self, request: Request, principal: Principal) -> Response:
         asked = await read_body(request, Writing)
+        _check_override(principal, asked.unproven)
         document = await self._checked(asked.document)
         change = _change(request, principal, asked, await self._scope(asked.scope))
-        now = self._services.clock.now()
-        return await _answer(
+        change, now = replace(change, override=asked.unproven), self._services.clock.now()
+        return await self._answer(
             apply_policy(self._engine, document, asked.document, change, self._certify, now=now)
         )
 
@@ -116,7 +120,7 @@ class PolicyApi:
             raise _missing(version)
         await self._checked(stored.text)
         change, now = _change(request, principal, asked, stored.scope), self._services.clock.now()
-        return await _answer(
+        return await self._answer(
             activate_version(self._engine, version, change, self._certify, now=now)
         )
 
@@ -137,6 +141,51 @@ class PolicyApi:
         facts = self._services.routing.current.facts
         return (await self._certifier.certify(documents, facts)).to_proved()
 
+    async def _answer(self, work: Awaitable[Applied]) -> Response:
+        try:
+            applied = await work
+        except Stale as error:
+            body = {"message": str(error), "type": "invalid_request_error", "code": "stale"}
+            headers = {"x-moegate-error": "invalid_request", "x-should-retry": "false"}
+            return Response(orjson.dumps({"error": body}), STALE, headers, JSON)
+        except Unfit as error:
+            raise invalid(str(error), None) from error
+        except Unproved as error:
+            raise invalid(str(error), "document") from error
+        except PolicyError as error:
+            raise invalid(str(error), "document") from error
+        activation = applied.activation
+        if activation is not None and activation.override is not None:
+            self._services.log.warning(
+                "policy put in force without a proof",
+                policy=applied.stored.label,
+                scope=activation.scope,
+                author=activation.activated_by,
+                starts_at=activation.starts_at,
+                override=activation.override,
+            )
+        body = _brief(applied.stored) | {
+            "is_new": applied.is_new,
+            "activation": activation and asdict(activation),
+        }
+        return answer_json(body, CREATED if applied.is_new else 200, etag=applied.stored.digest)
+
+
+def _check_override(principal: Principal, reason: str | None) -> None:
+    """Only an owner may do without a proof, and only with a reason. Raises ``Refused``."""
+    if reason is None:
+        return
+    if OWNER not in principal.roles:
+        raise refuse(
+            "policy_refused",
+            f"what is not proved is put in force only by a key with the role `{OWNER}` "
+            "(`moegate keys create --owner`)",
+            code="not_owner",
+            param="unproven",
+        )
+    if not reason.strip():
+        raise invalid("`unproven` needs a reason", "unproven")
+
 
 def _change(request: Request, principal: Principal, asked: Activating, scope: str) -> Change:
     for name, number in (("at", asked.at), ("canary", asked.canary)):
@@ -151,27 +200,6 @@ def _change(request: Request, principal: Principal, asked: Activating, scope: st
         canary_share=asked.canary,
         if_match=None if digest is None else digest.strip().removeprefix("W/").strip('"'),
     )
-
-
-async def _answer(work: Awaitable[Applied]) -> Response:
-    try:
-        applied = await work
-    except Stale as error:
-        body = {"message": str(error), "type": "invalid_request_error", "code": "stale"}
-        headers = {"x-moegate-error": "invalid_request", "x-should-retry": "false"}
-        return Response(orjson.dumps({"error": body}), STALE, headers, JSON)
-    except Unfit as error:
-        raise invalid(str(error), None) from error
-    except Unproved as error:
-        raise invalid(str(error), "document") from error
-    except PolicyError as error:
-        raise invalid(str(error), "document") from error
-    activation = applied.activation
-    body = _brief(applied.stored) | {
-        "is_new": applied.is_new,
-        "activation": activation and asdict(activation),
-    }
-    return answer_json(body, CREATED if applied.is_new else 200, etag=applied.stored.digest)
 
 
 def _version(request: Request) -> int:

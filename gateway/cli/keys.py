@@ -25,6 +25,7 @@ from gateway.identity import (
     list_keys,
     revoke_key,
 )
+from gateway.identity.keys import ADMIN, OWNER
 
 keys = typer.Typer(help="API keys: make, list, revoke.", no_args_is_help=True)
 
@@ -64,6 +65,12 @@ def create(
         ClassName, typer.Option(help="What its prompts are at least.")
     ] = ClassName.INTERNAL,
     admin: Annotated[bool, typer.Option("--admin", help="May use the admin API.")] = False,
+    owner: Annotated[
+        bool,
+        typer.Option(
+            "--owner", help="An admin who may also put policies in force that are not proved."
+        ),
+    ] = False,
     organisation: Annotated[
         str, typer.Option(help="Organisation of the team; made if it is new.")
     ] = DEFAULT_ORGANISATION,
@@ -80,7 +87,7 @@ def create(
         limit = Limit("", (period or PeriodName.MONTH).value, parse_usd(budget_usd))
     elif period is not None:
         raise StartError("`--period` says what a budget is for: give `--budget-usd` too")
-    roles = frozenset({"admin"}) if admin else frozenset[str]()
+    roles = frozenset({ADMIN, OWNER} if owner else {ADMIN} if admin else ())
     asked = NewKey(team, name, limit, rpm, data_class.value, roles, organisation, residency)
     url = read_settings(config, {}).database_url
 

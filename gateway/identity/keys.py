@@ -22,6 +22,8 @@ TOKEN_LENGTH_MIN = 20
 DEFAULT_ORGANISATION = "default"
 RESIDENCY = re.compile(r"[a-z]{2,32}")
 ADMIN = "admin"
+OWNER = "owner"
+"""An administrator who may put a policy in force that is not proved."""
 NAME_LENGTH_MAX = 200
 SHOWN_LETTERS = 4
 """Of a key's random part, 24 of 256 bits: enough to tell one's keys apart."""
@@ -110,7 +112,7 @@ async def ensure_admin(engine: AsyncEngine, token: str | None, *, now: float) ->
     async with engine.connect() as connection:
         if (await connection.execute(query.limit(1))).first() is not None:
             return None
-    asked = NewKey("default", name="first admin key", roles=frozenset({ADMIN}))
+    asked = NewKey("default", name="first admin key", roles=frozenset({ADMIN, OWNER}))
     text, _key_id = await create_key(engine, asked, now=now, token=token)
     return text if token is None else None
 

@@ -183,7 +183,11 @@ async def test_first_admin_is_made_once(engine: AsyncEngine) -> None:
     assert await ensure_admin(engine, None, now=NOW) is None
     found = await Identity(engine).load(first.encode(), NOW)
     assert isinstance(found, Principal)
-    assert (found.roles, found.team, found.organisation) == ({"admin"}, "default", "default")
+    assert (found.roles, found.team, found.organisation) == (
+        {"admin", "owner"},
+        "default",
+        "default",
+    )
     await revoke_key(engine, found.key_id, now=NOW)
     assert await ensure_admin(engine, None, now=NOW) not in (None, first)
 

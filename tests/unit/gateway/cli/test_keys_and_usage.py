@@ -88,6 +88,18 @@ def test_a_key_has_the_same_words_when_it_is_made_and_listed() -> None:
     assert {"key_id", "name", "organisation", "team"} == set(made)
 
 
+def test_an_owner_is_an_admin_too() -> None:
+    """The first admin key is an owner's; others have the roles that they were made with."""
+    run("init")
+    for words in ([], ["--admin"], ["--owner"], ["--admin", "--owner"]):
+        run("keys", "create", "--team", "search", "--name", " ".join(["key", *words]), *words)
+    listed = json.loads(run("keys", "list", "--json"))
+    assert {one["name"]: one["roles"] for one in listed} == {
+        "first admin key": "admin owner", "key": "", "key --admin": "admin",
+        "key --owner": "admin owner", "key --admin --owner": "admin owner",
+    }  # fmt: skip
+
+
 def test_a_key_given_for_its_id_is_not_shown_again() -> None:
     """It would stand in the log of whatever runs the command."""
     run("init")
