@@ -185,6 +185,8 @@ class Certifier:
         certificate = proving.certificate
         self._add(certificate)
         if not certificate.is_proof:
+            if any(one.verdict == "timeout" for one in proving.proofs):
+                return  # another try may have more luck
             if len(self._failed) >= FAILED_MAX:
                 self._failed.clear()
             self._failed[certificate.policy, catalogue] = proving
