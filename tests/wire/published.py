@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
-from referencing import Registry
-from referencing.jsonschema import DRAFT202012
+from jsonschema.validators import extend
 
 from backends.wire.prompt import WireFormat
 
@@ -29,6 +28,7 @@ _COMPONENT = "#/components/schemas/"
 _URN = "urn:published:"
 _NOT_RULES = frozenset({"discriminator", "example", "nullable", "id"})
 """Members of a schema that are no rules of JSON Schema, or are translated into one."""
+_LIBRARY: Mapping[str, Callable[..., Iterable[ValidationError]]] = Draft202012Validator.VALIDATORS
 
 
 class DocumentMissing(Exception):
@@ -50,18 +50,48 @@ class Document:
     def __init__(self, schemas: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """``schemas`` refer to each other by URN. ``tags``: which one describes a stream's events of a ``type``."""
         self.tags = tags
-        pairs = [(_URN + name, DRAFT202012.create_resource(one)) for name, one in schemas.items()]
-        self._registry: Registry[Any] = Registry[Any]().with_resources(pairs).crawl()
-        self._validators: dict[str, Draft202012Validator] = {}
+        self._schemas = schemas
+        rules = {"$ref": self._ref, "anyOf": self._any_of, "oneOf": self._one_of}
+        made: type[Draft202012Validator] = extend(Draft202012Validator, rules)
+        self._validator = made(True)
 
     def problems(self, name: str, value: Any) -> list[Problem]:
         """What the schema ``name`` finds wrong; of several alternatives what the likeliest does."""
-        validator = self._validators.get(name)
-        if validator is None:
-            schema = {"$ref": _URN + name}
-            validator = Draft202012Validator(schema, registry=self._registry)
-            self._validators[name] = validator
+        validator = self._validator.evolve(schema={"$ref": _URN + name})
         return [one for error in validator.iter_errors(value) for one in _leaves(error)]
+
+    def _ref(
+        self, validator: Draft202012Validator, ref: str, value: Any, schema: Any
+    ) -> Iterable[ValidationError]:
+        """References are all to whole schemas, which need no resolver."""
+        return validator.descend(value, self._schemas[ref.removeprefix(_URN)])
+
+    def _any_of(
+        self, validator: Draft202012Validator, branches: list[Any], value: Any, schema: Any
+    ) -> Iterable[ValidationError]:
+        """The library's rule, which writes down what is wrong with every branch, only where something is."""
+        if not any(self._fits(validator, branch, value) for branch in branches):
+            yield from _LIBRARY["anyOf"](validator, branches, value, schema)
+
+    def _one_of(
+        self, validator: Draft202012Validator, branches: list[Any], value: Any, schema: Any
+    ) -> Iterable[ValidationError]:
+        """The same. Of several branches that fit the library need not see the others again."""
+        fitting = [branch for branch in branches if self._fits(validator, branch, value)]
+        if len(fitting) != 1:
+            yield from _LIBRARY["oneOf"](validator, fitting or branches, value, schema)
+
+    def _fits(self, validator: Draft202012Validator, branch: Any, value: Any) -> bool:
+        """Whether a branch takes ``value``: not if it is for objects of another ``type``, seen without a descent."""
+        target = branch
+        while "$ref" in target:
+            target = self._schemas[target["$ref"].removeprefix(_URN)]
+        if isinstance(value, dict) and "type" in value:
+            said = target.get("properties", {}).get("type", {})
+            kinds = said.get("enum", [said["const"]] if "const" in said else None)
+            if kinds is not None and value["type"] not in kinds:
+                return False
+        return next(iter(validator.descend(value, branch)), None) is None
 
     def event_problems(self, event: Mapping[str, Any]) -> list[Problem]:
         """The same of a stream's event, by the schema of its ``type``."""

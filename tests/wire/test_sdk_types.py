@@ -8,7 +8,7 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 import anthropic.types
 import openai.types
@@ -54,6 +54,14 @@ from tests.wire.translated import (
 
 Adapter = pydantic.TypeAdapter[Any]
 
+
+def by_type(events: Any) -> Adapter:
+    """The adapter of a union whose members differ in ``type``: pydantic tries the one that is meant, not all."""
+    union = get_args(events)[0]
+    told: Any = Annotated[union, pydantic.Field(discriminator="type")]  # pyright: ignore[reportInvalidTypeForm] - found at run time
+    return Adapter(told)
+
+
 PLAIN: Mapping[WireFormat, Adapter] = {
     "openai-chat": Adapter(openai.types.chat.ChatCompletion),
     "openai-completions": Adapter(openai.types.Completion),
@@ -64,8 +72,8 @@ PLAIN: Mapping[WireFormat, Adapter] = {
 EVENTS: Mapping[WireFormat, Adapter] = {
     "openai-chat": Adapter(openai.types.chat.ChatCompletionChunk),
     "openai-completions": Adapter(openai.types.Completion),
-    "openai-responses": Adapter(openai.types.responses.ResponseStreamEvent),
-    "anthropic-messages": Adapter(anthropic.types.RawMessageStreamEvent),
+    "openai-responses": by_type(openai.types.responses.ResponseStreamEvent),
+    "anthropic-messages": by_type(anthropic.types.RawMessageStreamEvent),
     "gemini": Adapter(google.GenerateContentResponse),
 }
 ERRORS: Mapping[WireFormat, Adapter] = {
