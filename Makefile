@@ -9,6 +9,10 @@ UV_PIN := tools/uv.lock
 BASE := $(VENV)/.base
 DEV := $(VENV)/.dev
 
+# Tests that run beside each other; one Redis database, which tests empty, serves only one.
+JOBS := $(if $(MOEGATE_TEST_REDIS_URL),1,2)
+BESIDE = $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist worksteal)
+
 .PHONY: help setup run test test-full lint bench lock clean
 
 help: ## list the targets
@@ -20,7 +24,7 @@ run: $(BASE) ## run the gateway on 127.0.0.1:8080 with its embedded defaults
 	@exec $(VENV)/bin/moegate serve
 
 test: $(DEV) ## all tests but the slow ones, with real PostgreSQL and Redis-protocol servers
-	$(PYTHON) -m pytest -q -rs
+	$(PYTHON) -m pytest -q -rs $(BESIDE)
 
 test-full: $(DEV) ## the slow tests: real SGLang on the CPU, the container stack
 	$(PYTHON) -m pytest -q -rs -m full

@@ -73,6 +73,8 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     """A real Redis-protocol server: the one of ``MOEGATE_TEST_REDIS_URL``, or a Valkey of this run."""
     given = os.environ.get("MOEGATE_TEST_REDIS_URL")
     if given:
+        if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1:
+            pytest.fail("tests beside each other would empty the one Redis: `make test JOBS=1`")
         yield given
         return
     with start_valkey(tmp_path_factory.mktemp("valkey")) as url:

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -18,14 +19,27 @@ from pathlib import Path
 import psutil
 
 START_SECONDS = 30.0
+# Below what systems give to outgoing connections, so that none of those takes one between the look and the
+# start; and beside the ports on which discovery looks for servers (11434, 30000).
+PORTS = range(12_000, 29_000)
 PR_SET_PDEATHSIG = 1
 
 
 def find_free_port() -> int:
-    """A TCP port of 127.0.0.1 that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of 127.0.0.1 that is free now; tests that run beside this one look among others."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    draw = random.SystemRandom()  # The shared one starts anew, and alike, with each test.
+    for _ in range(1000):
+        port = draw.choice(PORTS[worker::workers])
+        with socket.socket() as probe:
+            # As servers do: what a closed connection leaves behind for a minute takes no port.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+    message = f"no free port was found from {PORTS.start} to {PORTS.stop}"
+    raise RuntimeError(message)
 
 
 def die_with_parent() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -9,9 +10,10 @@ import time
 from pathlib import Path
 
 import asyncpg
+import pytest
 from redis import Redis
 
-from tests.servers import listens
+from tests.servers import PORTS, find_free_port, listens
 
 ROOT = Path(__file__).resolve().parents[2]
 GONE_SECONDS = 10.0
@@ -81,3 +83,26 @@ def start_and_kill(folder: Path, scratch: str) -> list[int]:
         assert all(listens(port) for port in ports)
         parent.send_signal(signal.SIGKILL)
     return ports
+
+
+def test_tests_beside_each_other_look_among_other_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two workers never find the same port, for neither keeps what it found until its server starts."""
+    monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "2")
+    found: list[set[int]] = []
+    for worker in ("gw0", "gw1"):
+        monkeypatch.setenv("PYTEST_XDIST_WORKER", worker)
+        found.append({find_free_port() for _ in range(100)})
+    assert not found[0] & found[1]
+    assert all(len(ports) > 50 for ports in found)
+
+
+def test_a_taken_port_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that somebody listens on is passed over."""
+    port = find_free_port()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "1")
+        monkeypatch.setattr("tests.servers.PORTS", range(port, port + 20))
+        assert port in PORTS
+        assert port not in {find_free_port() for _ in range(200)}
