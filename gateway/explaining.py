@@ -68,7 +68,7 @@ class Explanation:
     def to_text(self) -> str:
         """For people."""
         record = self.record
-        parts = [explain(record.decision, record.facts, record.passed_over)]
+        parts = [explain(record.decision, record.facts, record.quotes, record.passed_over)]
         if self.ways is not None:
             parts.append("\n".join(self.ways.lines()))
         return "\n\n".join([*parts, describe_ending(self.booked)])

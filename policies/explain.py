@@ -1,29 +1,23 @@
 """A decision in words: for the command line, the pages and the log of who asked."""
 
-from policies.facts import Decision, Facts
+from collections.abc import Mapping
+
+from policies.facts import Decision, Facts, Quote
 from policies.remedies import Remedy
 
 
 def explain(
-    decision: Decision, facts: Facts, passed_over: int = 0, remedies: tuple[Remedy, ...] = ()
+    decision: Decision,
+    facts: Facts,
+    quotes: Mapping[str, Quote],
+    passed_over: int = 0,
+    remedies: tuple[Remedy, ...] = (),
 ) -> str:
     """Several lines: what the request was found to be, who stays in which order, who is out and why.
 
     ``passed_over`` of those who stay did not fit the budget; ``remedies`` would let a refused one pass.
     """
-    lines = [f"policy     {decision.policy}", f"asked for  {facts.request_model}"]
-    lines.append(f"class      {facts.data_class}")
-    lines.append(f"labels     {_names(decision.labels)}")
-    found = facts.detection
-    if found.found:
-        lines.append(f"found      {_names(found.found)}")
-    if decision.unknown_labels:
-        lines.append(f"unknown    {_names(decision.unknown_labels)} (a detector failed)")
-    if found.unscannable:
-        lines.append(f"not seen   {_names(found.unscannable)}")
-    if decision.relaxed:
-        lines.append(f"given up   {'; '.join(decision.relaxed)} (nobody met it)")
-    lines.append("")
+    lines = [*_head(decision, facts), ""]
     for place, kept in enumerate(decision.kept, 1):
         tried = ""
         if place <= passed_over:
@@ -31,7 +25,7 @@ def explain(
         elif place > passed_over + decision.attempts_max:
             tried = " (beyond the attempts allowed)"
         lines.append(
-            f"{place:>3}. {kept.target}{_cost(kept.expected_cost_nanousd)}: {kept.reason}{tried}"
+            f"{place:>3}. {kept.target}{_numbers(quotes.get(kept.target))}: {kept.reason}{tried}"
         )
     if not decision.kept:
         lines.append("  no target is left")
@@ -47,12 +41,38 @@ def explain(
     return "\n".join(lines)
 
 
+def _head(decision: Decision, facts: Facts) -> list[str]:
+    """What the request was found to be."""
+    lines = [f"policy     {decision.policy}", f"asked for  {facts.request_model}"]
+    lines.append(f"class      {facts.data_class}")
+    if facts.task is not None:
+        lines.append(f"task       {facts.task}")
+    lines.append(f"labels     {_names(decision.labels)}")
+    found = facts.detection
+    if found.found:
+        lines.append(f"found      {_names(found.found)}")
+    if decision.unknown_labels:
+        lines.append(f"unknown    {_names(decision.unknown_labels)} (a detector failed)")
+    if found.unscannable:
+        lines.append(f"not seen   {_names(found.unscannable)}")
+    if decision.relaxed:
+        lines.append(f"given up   {'; '.join(decision.relaxed)} (nobody met it)")
+    return lines
+
+
 def _names(names: frozenset[str]) -> str:
     return ", ".join(sorted(names)) or "none"
 
 
-def _cost(nanousd: int | None) -> str:
-    if nanousd is None:
+def _numbers(quote: Quote | None) -> str:
+    if quote is None:
         return ""
-    whole, rest = divmod(nanousd, 10**9)
-    return f" (expected {whole}.{rest:09d} USD)"
+    said: list[str] = []
+    if quote.expected_cost_nanousd is not None:
+        whole, rest = divmod(quote.expected_cost_nanousd, 10**9)
+        said.append(f"expected {whole}.{rest:09d} USD")
+    if quote.expected_ttft_seconds is not None:
+        said.append(f"begins after {quote.expected_ttft_seconds:.1f} s")
+    if quote.cached_tokens:
+        said.append(f"holds {quote.cached_tokens} tokens of it")
+    return f" ({', '.join(said)})" if said else ""

@@ -48,7 +48,9 @@ class RequestApi:
         shown = {
             **found.fields,
             "attempts": found.attempts,
-            "explanation": explain(record.decision, record.facts, record.passed_over),
+            "explanation": explain(
+                record.decision, record.facts, record.quotes, record.passed_over
+            ),
         }
         return Response(orjson.dumps(shown, default=str), media_type=JSON)
 

@@ -103,7 +103,7 @@ def _explain_now(
     if as_json:
         typer.echo(orjson.dumps(trial_to_json(record, remedies, catalogue)).decode())
         return
-    typer.echo(explain(record.decision, record.facts, remedies=remedies))
+    typer.echo(explain(record.decision, record.facts, record.quotes, remedies=remedies))
     typer.echo(f"\n{_say_against(catalogue)}")
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from policies.decide import decide
 from policies.explain import explain
-from policies.facts import Decision, Detection, Facts, Quote, TargetFacts
+from policies.facts import Decision, Detection, Facts, Kept, Quote, TargetFacts
 from tests.unit.policies.worlds import TYPES, constraints, make_policy, worlds
 
 World = tuple[
@@ -78,8 +78,22 @@ def test_every_target_is_accounted_for(world: World) -> None:
     assert not set(names) & struck
     assert set(names) | struck == {target.name for target in catalogue}
     assert all(one.reason or one.by == "health" for one in decision.struck)
-    words = explain(decision, facts)
+    words = explain(decision, facts, quotes)
     assert all(target.name in words for target in catalogue)
+
+
+def test_the_numbers_of_who_is_kept_are_told() -> None:
+    """What it is expected to cost, when it begins, and what it holds; nothing of what is not known."""
+    decision = Decision("p@1", frozenset(), frozenset(), (Kept("a/a", "x"), Kept("b/b", "x")), ())
+    facts = Facts(
+        organisation="o", team="t", key="k", residency="", data_class="public", detection=Detection(),
+        request_model="auto", prefer="policy", needs=frozenset(), is_stream=True,
+        input_tokens_estimate=9, output_tokens_max=None, now=0.0,
+    )  # fmt: skip
+    quotes = {"a/a": Quote(1_000_000, 5, 0.84, cached_tokens=1200), "b/b": Quote(None, None)}
+    words = explain(decision, facts, quotes)
+    assert "a/a (expected 0.001000000 USD, begins after 0.8 s, holds 1200 tokens of it): x" in words
+    assert "b/b: x" in words
 
 
 @given(worlds(), st.data())
