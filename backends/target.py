@@ -89,7 +89,8 @@ class Target(msgspec.Struct, frozen=True):
     (``openai``, ``anthropic``, ``gemini``, ``sglang``, ``simulator``, or LiteLLM's name),
     ``model`` what the host is asked for, ``endpoint`` the :class:`Endpoint` by name.
     ``prices`` empty means unknown (never zero); ``is_free`` must be said explicitly.
-    ``quality`` is 0..1 or None (unmeasured). ``image_tokens_max`` bounds what one image costs.
+    ``quality`` is 0..1 or None (unmeasured), ``qualities`` the same for kinds of tasks that were measured apart.
+    ``image_tokens_max`` bounds what one image costs.
     """
 
     name: str
@@ -107,10 +108,18 @@ class Target(msgspec.Struct, frozen=True):
     is_free: bool = False
     aliases: tuple[str, ...] = ()
     quality: float | None = None
+    qualities: dict[str, float] = {}
     image_tokens_max: int = 3000
     retention_days: int | None = None
     trains_on_inputs: bool | None = None
     description: str = ""
+
+
+def quality_of(target: Target, task: str | None) -> float | None:
+    """How good it is at a kind of task; where that was not measured, or is not known, how good it is as a whole."""
+    if task is None:
+        return target.quality
+    return target.qualities.get(task, target.quality)
 
 
 class Endpoint(msgspec.Struct, frozen=True):

@@ -20,11 +20,13 @@ from gateway.decision_record import DecisionRecord
 from gateway.errors import Refused, refuse
 from gateway.facts import (
     HEADER_DATA_CLASS,
+    HEADER_TASK,
     media_of,
     message_segments,
     needs_of,
     other_segments,
     raise_class,
+    read_task,
 )
 from gateway.identity import Principal
 from gateway.observed import Trail, follow
@@ -79,8 +81,9 @@ def decide_case(
     """
     routing = services.routing.current
     asked = _text(arrival.find_header(HEADER_DATA_CLASS.encode()))
+    task = read_task(_text(arrival.find_header(HEADER_TASK.encode())))
     decided = decide_prompt(
-        routing, prompt, principal, services.classifier, services.signals, asked, now
+        routing, prompt, principal, services.classifier, services.signals, asked, now, task
     )
     decision = decided.record.decision
     if fault := decided.record.facts.detection.fault:
@@ -132,10 +135,11 @@ def decide_prompt(
     signals: Signals,
     data_class: str | None,
     now: float,
+    task: str | None = None,
 ) -> Decided:
     """Classify ``prompt``, gather the facts and decide; sends nothing, keeps nothing.
 
-    ``data_class`` is what the caller asked for. Raises ``Refused`` for unknown models and classes.
+    ``data_class`` is what the caller asked for, ``task`` what it says of the work. Raises ``Refused`` for unknown models and classes.
     """
     refuse_costly_members(prompt)
     if prompt.embedding is not None and prompt.request_model in AUTO:
@@ -167,6 +171,7 @@ def decide_prompt(
         now=now,
         needs_bound=True,
         context_tokens_estimate=sizes.context_tokens_estimate,
+        task=task,
     )
     moment = Moment(
         now,

@@ -26,6 +26,8 @@ from gateway.errors import refuse
 from policies.facts import DATA_CLASSES, EMBED, DataClass, Segment, TargetFacts
 
 HEADER_DATA_CLASS = "x-data-class"
+HEADER_TASK = "x-moegate-task"
+_TASK = re.compile(r"[a-z][a-z0-9_.-]{0,39}")
 
 _SIGNATURE = re.compile(r"[A-Za-z0-9+/_=-]{64,}")
 """Base64, longer than what anybody writes: providers sign with hundreds of characters."""
@@ -149,6 +151,19 @@ def needs_of(prompt: Prompt, media: Sequence[Media]) -> frozenset[str]:
     if prompt.choices > 1:
         needs.add("choices")
     return frozenset(needs)
+
+
+def read_task(said: str | None) -> str | None:
+    """The kind of task that the caller names. Raises ``Refused`` for what is no word."""
+    if said is not None and _TASK.fullmatch(said) is None:
+        raise refuse(
+            "invalid_request",
+            f"`{said[:40]}` in header `{HEADER_TASK}` is no word for a task: lower-case letters, digits, `.`, `_` and "
+            "`-`, 40 at most",
+            code="invalid_value",
+            param=HEADER_TASK,
+        )
+    return said
 
 
 def raise_class(base: DataClass, asked: str | None) -> DataClass:

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from backends.health import Health
 from backends.pricing import MESSAGE_TOKENS_MAX, bound_cost, expected_cost, input_tokens_bound
-from backends.target import Target
+from backends.target import Target, quality_of
 from backends.wire.prompt import Media, Prompt
 from gateway.observed import Observed
 from policies.facts import Quote, Segment
@@ -143,8 +143,9 @@ def quote(target: Target, sizes: Sizes, signals: Signals, moment: Moment) -> Quo
     name, now, at = target.name, moment.now, moment.at
     output_max = sizes.output_tokens_max(target)
     is_healthy, reason = signals.health.state(name, now)
+    quality = quality_of(target, moment.task)
     if not sizes.is_billed:
-        return Quote(0, 0, is_healthy=is_healthy, unhealthy_reason=reason, quality=target.quality)
+        return Quote(0, 0, is_healthy=is_healthy, unhealthy_reason=reason, quality=quality)
     observed = signals.observed
     one = observed.expected_output(name, moment.task)
     expected = (OUTPUT_TOKENS_EXPECTED if one is None else round(one)) * sizes.choices
@@ -168,6 +169,6 @@ def quote(target: Target, sizes: Sizes, signals: Signals, moment: Moment) -> Quo
         expected_ttft_seconds=observed.expected_wait(name, now),
         is_healthy=is_healthy,
         unhealthy_reason=reason,
-        quality=target.quality,
+        quality=quality,
         cached_tokens=cached,
     )

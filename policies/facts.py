@@ -99,7 +99,7 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     epoch (UTC). ``needs_bound``: a hard budget stands behind the request, so that a target without a
     worst case is struck (``price``). ``context_tokens_estimate`` is the longest text's, where each is read for
     itself and not all together (embeddings). ``prefer`` is what the model name asked for: ``auto:cheap`` → ``cheap``.
-    ``task`` is what kind of work is asked for, as a classifier said; None: nobody knows.
+    ``task`` is what kind of work is asked for, as the caller says; None: nobody knows.
     """
 
     organisation: str

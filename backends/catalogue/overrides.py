@@ -32,6 +32,9 @@ from backends.catalogue.files import (
 from backends.target import Boundary, Capability, Endpoint, Price, Target, is_plain_name
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+Task = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_.-]{0,39}$")]
+WHOLE = "default"
+"""What counts for tasks that were not measured apart."""
 T = TypeVar("T")
 _UNKNOWN_KEY = re.compile(r"unknown field `(.+?)`")
 _PLACE = re.compile(r" - at `\$(.*)`$")
@@ -65,7 +68,7 @@ class TargetData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     valid_until: Moment | None = None
     region: str | None = None
     boundary: Boundary | None = None
-    quality: Quality | None = None
+    quality: Quality | dict[Task, Quality] | None = None
     aliases: tuple[str, ...] | None = None
     auto: bool | None = None
     image_tokens_max: Tokens | None = None
@@ -200,13 +203,20 @@ def _changes(data: TargetData) -> dict[str, object]:
         capabilities=None if data.can is None else frozenset(data.can),
         region=data.region,
         boundary=data.boundary,
-        quality=data.quality,
+        **_qualities(data),
         aliases=data.aliases,
         image_tokens_max=data.image_tokens_max,
         retention_days=data.retention_days,
         trains_on_inputs=data.trains_on_inputs,
         description=data.description,
     )
+
+
+def _qualities(data: TargetData) -> dict[str, object]:
+    if not isinstance(data.quality, dict):
+        return {"quality": data.quality}
+    by_task = dict(data.quality)
+    return {"quality": by_task.pop(WHOLE, None), "qualities": by_task}
 
 
 def _try_prices(

@@ -1,12 +1,13 @@
 """What calls have shown of targets stands in the decisions that follow."""
 
+from pathlib import Path
 from typing import Any
 
 from gateway.decision_record import parse_decision
 from gateway.identity import NewKey
 from policies.facts import Quote
-from tests.gateway_process import RunningGateway, Scene
-from tests.upstreams import chat_answer, chat_stream
+from tests.gateway_process import RunningGateway, Scene, running_gateway, two_sided
+from tests.upstreams import chat_answer, chat_stream, running_upstream
 
 OUT = "openai/gpt-5.5"
 LONG = "a long text " * 500
@@ -65,3 +66,22 @@ def stream(gateway: RunningGateway, scene: Scene, fault: Any) -> Any:
     scene.outside.script.append(chat_stream(fault=fault))
     body = {"model": OUT, "stream": True, "messages": [{"role": "user", "content": "hi"}]}
     return gateway.chat(body)
+
+
+def test_quality_is_that_of_the_task(tmp_path: Path) -> None:
+    """The one measured for it, else that of all; a word that is none is refused."""
+    path = tmp_path / "catalogue.yaml"
+    path.write_text(f"targets: {{{OUT}: {{quality: {{default: 0.6, code: 0.9}}}}}}\n")
+    with running_upstream() as outside, running_upstream() as home:
+        outside.default = chat_answer()
+        environ = two_sided(outside, home) | {"MOEGATE_CATALOGUE": str(path)}
+        with running_gateway(tmp_path / "home", environ) as gateway:
+            for task in ("code", "poems", None):
+                more = {} if task is None else {"x_moegate_task": task}
+                assert gateway.say(model=OUT, x_moegate_cache="off", **more).status_code == 200
+            refused = gateway.say(model=OUT, x_moegate_task="Write Code")
+            assert (refused.status_code, refused.json()["error"]["param"]) == (
+                400,
+                "x-moegate-task",
+            )
+            assert [one.quality for one in quotes(gateway)[:3]] == [0.9, 0.6, 0.6]

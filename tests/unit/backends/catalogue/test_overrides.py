@@ -8,7 +8,7 @@ import pytest
 
 from backends.catalogue import Catalogue, CatalogueError, load_catalogue
 from backends.pricing import find_price
-from backends.target import Secret, SelfHosted, ServedModel
+from backends.target import Secret, SelfHosted, ServedModel, quality_of
 
 SGLANG = SelfHosted("sglang", "sglang", ("http://10.0.0.1:30000",), (ServedModel("llama"),))
 
@@ -134,6 +134,27 @@ def test_hours_that_make_no_sense_are_refused(
 ) -> None:
     """With the place and what would be right."""
     assert words in refusal(tmp_path, priced_by_hour(*windows))
+
+
+@pytest.mark.parametrize(
+    ("said", "whole", "code"),
+    [("0.7", 0.7, 0.7), ("{default: 0.6, code: 0.9}", 0.6, 0.9), ("{code: 0.9}", None, 0.9)],
+)
+def test_quality_may_be_said_by_task(
+    tmp_path: Path, said: str, whole: float | None, code: float
+) -> None:
+    """What was not measured apart is as good as the whole, or nobody knows."""
+    target = load(tmp_path, f"targets: {{openai/gpt-5.5: {{quality: {said}}}}}").get(
+        "openai/gpt-5.5"
+    )
+    assert quality_of(target, "code") == code
+    assert quality_of(target, "poems") == quality_of(target, None)
+    assert quality_of(target, None) == (0.93 if whole is None else whole)
+
+
+def test_a_task_is_a_word(tmp_path: Path) -> None:
+    """As callers can name it."""
+    assert "quality" in refusal(tmp_path, "targets: {openai/gpt-5.5: {quality: {Write Code: 0.5}}}")
 
 
 def test_a_new_target_is_added_with_its_provider_s_address(tmp_path: Path) -> None:
