@@ -17,6 +17,7 @@ from policies.classify.escapes import unescaped
 from policies.classify.folding import fold, uncover
 from policies.classify.personal import PERSONAL
 from policies.classify.rules import Rule
+from policies.classify.versions import digest_rules, digest_types, name_version
 from policies.facts import Detection, Segment
 
 RULES: tuple[Rule, ...] = (*PERSONAL, *CREDENTIALS)
@@ -104,9 +105,10 @@ class Classifier:
         self.types = frozenset(rule.kind for rule in self._rules)
         """Every type that a rule can find."""
         self._unseen = _Hits(frozenset(), self.types)
-        text = "\n".join(f"{rule.kind} {rule.pattern} {rule.find}" for rule in self._rules)
-        self.version = hashlib.sha256(text.encode() + _UUID.pattern).hexdigest()[:12]
-        """Changes with the rules."""
+        self.digests = digest_types(self._rules)
+        """Of each type, how it is looked for."""
+        self.version = name_version(digest_rules(self.digests))
+        """Changes with the rules, the code of their checks, and what every text goes through."""
 
     def scan(self, segments: Sequence[Segment]) -> Detection:
         """What all ``segments`` together hold."""
