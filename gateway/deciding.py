@@ -36,6 +36,7 @@ from gateway.services import Services
 from policies.classify import Classifier
 from policies.decide import decide
 from policies.facts import EMBED, DataClass, Decision, Detection, Facts, Segment
+from policies.recorded import FORM
 from policies.remedies import Remedy, what_would_pass
 
 RETRY_SECONDS = 5.0
@@ -184,7 +185,7 @@ def decide_prompt(
         for index in candidates
     }
     decision = decide(routing.policy_for(asker), facts, candidates, quotes)
-    record = DecisionRecord(facts, quotes, routing.catalogue.version, decision)
+    record = DecisionRecord(facts, quotes, routing.catalogue.version, decision, form=FORM)
     return Decided(sizes, trail, record)
 
 

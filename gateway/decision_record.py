@@ -9,7 +9,8 @@ class DecisionRecord(msgspec.Struct, frozen=True):
     """The facts a decision was made from and the decision.
 
     ``catalogue`` is the version of the catalogue; ``quotes`` are prices and health as they stood.
-    ``passed_over``: so many of the first kept may cost more than the budget had left.
+    ``passed_over``: so many of the first kept may cost more than the budget had left. ``form`` says what was measured
+    when it was written (:mod:`policies.recorded`).
     """
 
     facts: Facts
@@ -17,6 +18,7 @@ class DecisionRecord(msgspec.Struct, frozen=True):
     catalogue: str
     decision: Decision
     passed_over: int = 0
+    form: int = 0
 
 
 _encoder = msgspec.json.Encoder()

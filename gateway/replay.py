@@ -4,6 +4,7 @@ Promises: constant memory, a page or a line at a time; nothing is sent and nothi
 """
 
 import hashlib
+import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,13 +21,20 @@ from gateway.errors import StartError
 from gateway.ledger.tables import requests, teams
 from gateway.observed import Observed
 from gateway.quotes import Moment, Signals, Sizes, quote
+from policies.classify import Classifier
+from policies.classify.versions import known_versions
 from policies.compile import CompiledPolicy
 from policies.decide import decide
 from policies.facts import Detection, Facts
-from policies.replay import KeptName, Recorded, RecordedDecision, Replay
+from policies.recorded import FORM, KeptName, Recorded, RecordedDecision
+from policies.replay import Replay, Unreadable
 
 PAGE_ROWS = 1000
+TRACE_DETECTORS = "trace"
+"""Stands for the detectors of now, which found nothing in a trace."""
 UNREADABLE = "the record cannot be read"
+_PLACE = re.compile(r"at `\$\.?([^`\d]*)`")
+"""Where a record is wrong, as msgspec says it; places with numbers of rows are left out, for there may be many."""
 _decoder = msgspec.json.Decoder(Recorded)
 _encoder = msgspec.json.Encoder()
 
@@ -81,17 +89,26 @@ async def read_pages(
                 return
 
 
+def start_replay(policy: CompiledPolicy, classifier: Classifier, catalogue: str) -> Replay:
+    """A replay under ``policy``, fitted to the ``catalogue`` of this version, that knows the detectors of releases."""
+    known = {
+        **known_versions(),
+        classifier.version: classifier.digests,
+        TRACE_DETECTORS: classifier.digests,
+    }
+    return Replay(policy, known, classifier.digests, catalogue)
+
+
 def replay_page(replay: Replay, page: list[tuple[str, str]], threshold: int | None = None) -> None:
     """Decide a page again; with ``threshold``, those whose hash lies below it."""
     for request_id, text in page:
         if threshold is not None and hash_of(request_id) >= threshold:
             continue
         try:
-            recorded = _decoder.decode(text)
-        except msgspec.DecodeError:
-            replay.undecidable[UNREADABLE] += 1
-            continue
-        replay.add(request_id, recorded)
+            replay.add(request_id, _decoder.decode(text))
+        except (msgspec.DecodeError, Unreadable, ArithmeticError, RecursionError) as error:
+            where = _PLACE.search(str(error))
+            replay.undecidable[f"{UNREADABLE} (`{where[1]}`)" if where else UNREADABLE] += 1
 
 
 def sample_threshold(wanted: int, total: int) -> int | None:
@@ -167,7 +184,7 @@ def _record_line(
         key="trace",
         residency="",
         data_class="internal",
-        detection=Detection(detectors="trace"),
+        detection=Detection(detectors=TRACE_DETECTORS),
         request_model="auto",
         prefer="policy",
         needs=frozenset(),
@@ -180,5 +197,9 @@ def _record_line(
     decision = decide(before, facts, candidates, quotes)
     kept = tuple(KeptName(one.target) for one in decision.kept)
     return Recorded(
-        facts, quotes, RecordedDecision(kept, msgspec.Raw(_encoder.encode(decision.struck)))
+        facts,
+        quotes,
+        RecordedDecision(kept, msgspec.Raw(_encoder.encode(decision.struck))),
+        catalogue.version,
+        FORM,
     )

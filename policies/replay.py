@@ -1,8 +1,9 @@
 """Another policy over decisions that were recorded: what it would have changed, as a fold over records.
 
 Promises: constant memory, whatever the number of records; what cannot be decided from a record is counted
-with its reason and never guessed. A `task` or `quality` that a record does not hold was unknown when it was
-decided, and stays unknown. Compared are the first targets of both decisions, by the recorded quotes.
+with its reason and never guessed: a type that the detectors of then looked for in another way than those of now, a
+fact that nobody measured then. What was measured and not known stays unknown. Compared are the first targets of both
+decisions, by the recorded quotes; targets are what the catalogue of now says of them.
 """
 
 import heapq
@@ -17,32 +18,12 @@ from policies.compile import CompiledPolicy
 from policies.decide import decide
 from policies.facts import Decision, Facts, Quote, Struck, TargetFacts
 from policies.labels import Label
+from policies.recorded import Recorded, find_unmeasured
 
 REFUSED = "refused"
 EXAMPLES_MAX = 10
 Z_95 = 1.959964
 """Two-sided 95 % of the normal distribution."""
-
-
-class KeptName(msgspec.Struct, frozen=True):
-    """Of a recorded target that was kept, the name alone."""
-
-    target: str
-
-
-class RecordedDecision(msgspec.Struct, frozen=True):
-    """As much of a decision as is compared; who was struck is read for examples alone."""
-
-    kept: tuple[KeptName, ...] = ()
-    struck: msgspec.Raw = msgspec.Raw(b"[]")
-
-
-class Recorded(msgspec.Struct, frozen=True):
-    """A recorded decision, without what a replay does not look at."""
-
-    facts: Facts
-    quotes: dict[str, Quote]
-    decision: RecordedDecision
 
 
 @dataclass(slots=True)
@@ -72,6 +53,10 @@ class Change:
         return Z_95 * math.sqrt(self._squares / (self.known - 1) / self.known)
 
 
+class Unreadable(Exception):
+    """A record that says what cannot be."""
+
+
 class Example(msgspec.Struct, frozen=True):
     """One request that went elsewhere, in words."""
 
@@ -87,11 +72,19 @@ Ranked = tuple[float, str, Example]
 
 @dataclass(slots=True)
 class Replay:
-    """Records so far under ``policy``. ``detectors``: version of a rule set → the types that it looks for."""
+    """Records so far under ``policy``.
+
+    ``detectors``: version of a rule set → the types that it looks for, each with a digest of how; ``present`` are those
+    of the rule set that would look now. ``catalogue`` is the version of the targets of ``policy``.
+    """
 
     policy: CompiledPolicy
-    detectors: Mapping[str, frozenset[str]]
+    detectors: Mapping[str, Mapping[str, str]]
+    present: Mapping[str, str]
+    catalogue: str = ""
     decided: int = 0
+    other_catalogue: int = 0
+    """Decided requests whose targets may have been described otherwise then."""
     undecidable: Counter[str] = field(default_factory=Counter[str])
     moves: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     crossings: Counter[tuple[str, str, str]] = field(default_factory=Counter[tuple[str, str, str]])
@@ -105,13 +98,19 @@ class Replay:
         default_factory=dict[tuple[int, str, str], list[Ranked]]
     )
     _positions: dict[str, int] = field(init=False)
-    _uncovered: dict[str, str] = field(default_factory=dict[str, str])
+    _lacks: dict[tuple[str, int, bool], str] = field(
+        default_factory=dict[tuple[str, int, bool], str]
+    )
 
     def __post_init__(self) -> None:
         self._positions = {one.name: at for at, one in enumerate(self.policy.targets)}
 
     def add(self, request_id: str, recorded: Recorded) -> None:
-        """Decide one record again and count what changes."""
+        """Decide one record again and count what changes.
+
+        Raises ``Unreadable`` for one that contradicts itself, ``ArithmeticError`` for numbers beyond all bounds, and
+        has counted nothing then.
+        """
         facts, quotes = recorded.facts, recorded.quotes
         positions = self._positions
         candidates: list[int] = []
@@ -121,22 +120,28 @@ class Replay:
                 self.undecidable[f"`{name}` is not in the catalogue any more"] += 1
                 return
             candidates.append(at)
-        if why := self._find_uncovered(facts.detection.detectors):
+        if why := self._find_lack(
+            (facts.detection.detectors, recorded.form, facts.prefer == "best")
+        ):
             self.undecidable[why] += 1
             return
         decision = decide(self.policy, facts, candidates, quotes)
         kept = recorded.decision.kept
         before = kept[0].target if kept else REFUSED
         after = decision.kept[0].target if decision.kept else REFUSED
+        if kept and before not in quotes:
+            raise Unreadable
+        then, now = _numbers(quotes.get(before)), _numbers(quotes.get(after))
         self.decided += 1
+        self.other_catalogue += recorded.catalogue != self.catalogue
         self.moves[before, after] += 1
         if kept and decision.kept:
-            then, now = quotes[before], quotes[after]
-            self.cost.add(then.expected_cost_nanousd, now.expected_cost_nanousd)
-            self.latency.add(then.expected_ttft_seconds, now.expected_ttft_seconds)
-            self.quality.add(then.quality, now.quality)
+            self.cost.add(then[0], now[0])
+            self.latency.add(then[1], now[1])
+            self.quality.add(then[2], now[2])
         if before != after:
-            self._tell(request_id, recorded, decision, before, after)
+            weight = abs((now[0] or 0.0) - (then[0] or 0.0))
+            self._tell(request_id, recorded, decision, before, after, weight)
 
     @property
     def seen(self) -> int:
@@ -174,37 +179,42 @@ class Replay:
         chosen.sort(key=lambda one: (one[1], one[0], -one[2], one[3]))
         return [one[-1] for one in chosen]
 
-    def _find_uncovered(self, version: str) -> str:
-        """Why the labels cannot be known under this rule set; empty if they can."""
-        found = self._uncovered.get(version)
+    def _find_lack(self, key: tuple[str, int, bool]) -> str:
+        """Why records of these detectors and this form, ranked by quality or not, do not hold what is looked at;
+        empty if they do."""
+        found = self._lacks.get(key)
         if found is None:
-            found = self._uncovered[version] = self._look_for_uncovered(version)
+            version, form, is_best = key
+            path = find_unmeasured(self.policy, form, is_best=is_best)
+            found = f"`{path}` was not measured yet" if path else self._find_uncovered(version)
+            self._lacks[key] = found
         return found
 
-    def _look_for_uncovered(self, version: str) -> str:
+    def _find_uncovered(self, version: str) -> str:
         detecting = [label for label in self.policy.labels if label.types or label.prefixes]
         if not detecting:
             return ""
-        types = self.detectors.get(version)
-        if types is None:
-            return f"nobody knows what detectors `{version}` looked for"
+        then = self.detectors.get(version)
+        if then is None:
+            return f"this release does not know what the detectors `{version}` looked for"
         for label in detecting:
-            if lacking := _lacking(label, types):
-                return f"label `{label.name}` needs `{lacking}`, which was not looked for then"
+            if lacking := _lacking(label, then, self.present):
+                return f"label `{label.name}` needs {lacking}"
         return ""
 
     def _tell(
-        self, request_id: str, recorded: Recorded, decision: Decision, before: str, after: str
+        self,
+        request_id: str,
+        recorded: Recorded,
+        decision: Decision,
+        before: str,
+        after: str,
+        weight: float,
     ) -> None:
         crosses = False
         if REFUSED not in (before, after):
             crosses = self._cross(recorded.facts, decision, before, after)
         rank = 0 if REFUSED in (before, after) else 1 if crosses else 2
-        then, now = (
-            (recorded.quotes[name].expected_cost_nanousd or 0) if name != REFUSED else 0
-            for name in (before, after)
-        )
-        weight = float(abs(now - then))
         heap = self._examples.setdefault((rank, before, after), [])
         if len(heap) == EXAMPLES_MAX and (weight, request_id) <= heap[0][:2]:
             return
@@ -233,14 +243,28 @@ class Replay:
         return self.policy.targets[self._positions[name]]
 
 
-def _lacking(label: Label, types: frozenset[str]) -> str:
-    """A type, or a prefix, that ``label`` names and that is not among ``types``; empty if there is none."""
-    for kind in sorted(label.types - types):
-        return kind
-    for prefix in label.prefixes:
-        if not any(kind.startswith(prefix) for kind in types):
-            return f"{prefix}*"
+def _lacking(label: Label, then: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """A type that ``label`` names and that was looked for otherwise then than now, in words; empty if there is none."""
+    for kind in sorted({*then, *now}):
+        if label.is_named_by(frozenset((kind,))) and then.get(kind) != now.get(kind):
+            if kind not in then:
+                return f"`{kind}`, which was not looked for then"
+            if kind not in now:
+                return f"`{kind}`, which is not looked for any more"
+            return f"`{kind}`, which was looked for by other rules then"
     return ""
+
+
+Numbers = tuple[float | None, float | None, float | None]
+"""Expected cost, wait and quality."""
+
+
+def _numbers(quote: Quote | None) -> Numbers:
+    """The numbers that are compared; raises ``OverflowError`` for a cost beyond all bounds."""
+    if quote is None:
+        return (None, None, None)
+    cost = quote.expected_cost_nanousd
+    return (None if cost is None else float(cost), quote.expected_ttft_seconds, quote.quality)
 
 
 def _say_facts(facts: Facts, decision: Decision) -> str:
@@ -254,7 +278,10 @@ def _say_facts(facts: Facts, decision: Decision) -> str:
 def _say_reason(recorded: Recorded, decision: Decision, before: str, after: str) -> str:
     """Why the target of then is not the first now; for the newly allowed, what stood in the way then."""
     if before == REFUSED:
-        struck = msgspec.json.decode(recorded.decision.struck, type=tuple[Struck, ...])
+        try:
+            struck = msgspec.json.decode(recorded.decision.struck, type=tuple[Struck, ...])
+        except msgspec.DecodeError:
+            return "then: for a reason that this release cannot read"
         return "then: " + (_say_struck(struck, after) or "nobody was left")
     return _say_struck(decision.struck, before) or decision.kept[0].reason
 

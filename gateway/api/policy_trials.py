@@ -18,7 +18,14 @@ from gateway.errors import StartError, refuse
 from gateway.identity import Principal
 from gateway.ledger.usage import parse_since
 from gateway.policy_reports import check_to_json, replay_to_json
-from gateway.replay import Span, count_records, read_pages, replay_page, sample_threshold
+from gateway.replay import (
+    Span,
+    count_records,
+    read_pages,
+    replay_page,
+    sample_threshold,
+    start_replay,
+)
 from gateway.runtime import Runtime
 from policies.check import Report, check
 from policies.compile import compile_policy
@@ -147,13 +154,13 @@ class TrialApi:
         return Span(since, until, asked.team, principal.organisation_id)
 
     async def _prepare(self, text: str) -> Replay:
-        facts, classifier = self._services.routing.current.facts, self._services.classifier
+        routing = self._services.routing.current
         try:
             document = await asyncio.to_thread(parse_policy, text, source="document")
-            policy = await asyncio.to_thread(compile_policy, document, facts)
+            policy = await asyncio.to_thread(compile_policy, document, routing.facts)
         except PolicyError as error:
             raise invalid(str(error), "document") from error
-        return Replay(policy, {classifier.version: classifier.types})
+        return start_replay(policy, self._services.classifier, routing.catalogue.version)
 
     async def _replay_records(self, replay: Replay, span: Span, wanted: int) -> int:
         """How many there are, once as many as are ``wanted`` are decided again."""

@@ -26,6 +26,7 @@ from gateway.replay import (
     read_trace,
     replay_page,
     sample_threshold,
+    start_replay,
 )
 from gateway.settings import Settings
 from gateway.targets import find_targets
@@ -35,12 +36,16 @@ from policies.document import PolicyDocument, parse_policy
 from policies.facts import TargetFacts
 from policies.replay import Change, Replay
 
+SINCE = "7d"
 TRACE_WORDS = "as if each had asked for `auto`, healthy targets, and nothing found in any text"
 
 
 def replay_command(
     file: Annotated[str, typer.Argument(help="Policy document, or the name of a shipped one.")],
-    since: Annotated[str, typer.Option(help="From this day on: 7d, or 2026-11-23 (UTC).")] = "7d",
+    since: Annotated[
+        str | None,
+        typer.Option(help=f"From this day on: {SINCE} (if left out), or 2026-11-23 (UTC)."),
+    ] = None,
     until: Annotated[
         str | None, typer.Option(help="Up to and with this day: 1d, or 2026-11-30 (UTC).")
     ] = None,
@@ -63,21 +68,17 @@ def replay_command(
     document = parse_policy(text, source=source)
     catalogue = find_catalogue(settings)
     targets = find_targets(catalogue)
-    classifier = Classifier()
-    known = {classifier.version: classifier.types}
+    replay = start_replay(compile_policy(document, targets), Classifier(), catalogue.version)
     if trace is not None:
-        if sample is not None or team is not None or until is not None:
-            raise typer.BadParameter("--trace takes no --sample, --team or --until")
-        known["trace"] = classifier.types
-        replay = Replay(compile_policy(document, targets), known)
+        if any(one is not None for one in (sample, team, since, until)):
+            raise typer.BadParameter("--trace takes no --sample, --team, --since or --until")
         total, against = _replay_trace(settings, replay, catalogue, targets, trace)
     else:
         now = Clock().utc()
-        span = Span(parse_since(since, now), parse_since(until, now) if until else "", team or "")
-        replay = Replay(compile_policy(document, targets), known)
+        first = parse_since(since or SINCE, now)
+        span = Span(first, parse_since(until, now) if until else "", team or "")
         total = run_on_database(
-            settings.database_url,
-            lambda engine: _replay_records(engine, replay, span, sample, is_shown=not as_json),
+            settings.database_url, lambda engine: _replay_records(engine, replay, span, sample)
         )
         against = "as recorded"
     if as_json:
@@ -87,7 +88,7 @@ def replay_command(
 
 
 async def _replay_records(
-    engine: AsyncEngine, replay: Replay, span: Span, sample: int | None, *, is_shown: bool
+    engine: AsyncEngine, replay: Replay, span: Span, sample: int | None
 ) -> int:
     total = await count_records(engine, span)
     if not total:
@@ -95,8 +96,7 @@ async def _replay_records(
             "there are no recorded requests in this span; see --since, --team, --trace"
         )
     threshold = None if sample is None else sample_threshold(sample, total)
-    hidden = not (is_shown and sys.stderr.isatty())
-    with typer.progressbar(length=total, file=sys.stderr, hidden=hidden) as bar:
+    with typer.progressbar(length=total, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         async for page in read_pages(engine, span):
             replay_page(replay, page, threshold)
             bar.update(len(page))

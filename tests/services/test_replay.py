@@ -9,7 +9,7 @@ from gateway.ledger.tables import organisations, requests, teams
 from gateway.replay import Span, count_records, hash_of, read_pages, replay_page, sample_threshold
 from policies.replay import Replay
 from tests.rows import request
-from tests.unit.policies.test_replay import CHEAPEST_AWAY, DEAREST, KNOWN, record
+from tests.unit.policies.test_replay import CHEAPEST_AWAY, DEAREST, KNOWN, NOW, record
 
 DAYS = ("2026-11-21", "2026-11-22", "2026-11-23")
 
@@ -65,7 +65,7 @@ async def test_span_is_of_days_and_of_a_team(filled: AsyncEngine, span: Span, co
 
 async def test_records_are_decided_again(filled: AsyncEngine) -> None:
     """The readable ones move as the policy says; the other is counted as unreadable."""
-    replay = Replay(DEAREST, KNOWN)
+    replay = Replay(DEAREST, KNOWN, NOW)
     async for page in read_pages(filled, Span(), 7):
         replay_page(replay, page)
     assert replay.moves == {("cheap", "dear"): 29}

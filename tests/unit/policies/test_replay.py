@@ -9,12 +9,16 @@ import pytest
 from policies.compile import CompiledPolicy
 from policies.decide import decide
 from policies.facts import Detection, Facts, Quote, TargetFacts
-from policies.replay import EXAMPLES_MAX, REFUSED, Recorded, Replay
+from policies.recorded import FORM, Recorded
+from policies.replay import EXAMPLES_MAX, REFUSED, Replay
 from tests.unit.policies.worlds import make_policy
 
+NOW = {"pii.email": "e1", "pii.card": "c1", "secret.aws_key": "a1"}
 KNOWN = {
-    "v1": frozenset({"pii.email", "pii.card", "secret.aws_key"}),
-    "v0": frozenset({"pii.email"}),
+    "v1": NOW,
+    "v0": {"pii.email": "e1"},
+    "v0.5": NOW | {"secret.aws_key": "a0"},
+    "v2": NOW | {"secret.github": "g1"},
 }
 HOME = 'target.boundary == "self_hosted"'
 
@@ -53,13 +57,13 @@ def record(
     quotes = QUOTES if quotes is None else quotes
     positions = [at for at, one in enumerate(policy.targets) if one.name in quotes]
     decision = decide(policy, facts, positions, quotes)
-    said = {"facts": facts, "quotes": quotes, "decision": decision, "catalogue": "c"}
+    said = {"facts": facts, "quotes": quotes, "decision": decision, "catalogue": "c", "form": FORM}
     return msgspec.json.decode(msgspec.json.encode(said), type=Recorded)
 
 
 def test_own_records_move_nothing() -> None:
     """Facts decided again under the policy that decided them come out as they did."""
-    replay = Replay(CHEAPEST_AWAY, KNOWN)
+    replay = Replay(CHEAPEST_AWAY, KNOWN, NOW)
     for at in range(5):
         replay.add(str(at), record(CHEAPEST_AWAY))
     assert (replay.decided, replay.moved, replay.examples()) == (5, 0, [])
@@ -68,7 +72,7 @@ def test_own_records_move_nothing() -> None:
 
 def test_differences_are_as_worked_by_hand() -> None:
     """Two requests cost 90 more, one the same: mean 60, deviation √2700, over √3."""
-    replay = Replay(DEAREST, KNOWN)
+    replay = Replay(DEAREST, KNOWN, NOW)
     for at in range(2):
         replay.add(str(at), record(CHEAPEST_AWAY))
     replay.add("2", record(CHEAPEST_AWAY, quotes={"cheap": QUOTES["cheap"]}))
@@ -82,7 +86,7 @@ def test_differences_are_as_worked_by_hand() -> None:
 def test_refused_and_allowed_are_places_of_their_own() -> None:
     """One who has no target now, and one who had none then: neither counts for the cost."""
     away = {"cheap": QUOTES["cheap"]}
-    replay = Replay(ALL_HOME, KNOWN)
+    replay = Replay(ALL_HOME, KNOWN, NOW)
     replay.add("out", record(CHEAPEST_AWAY, quotes=away))
     back = {"home": QUOTES["home"]}
     replay.add("in", record(CHEAPEST_AWAY, quotes=back))
@@ -96,7 +100,7 @@ def test_refused_and_allowed_are_places_of_their_own() -> None:
 def test_moves_over_the_boundary_are_counted_by_class_and_label() -> None:
     """A prompt with credentials that went out would stay at home."""
     found = Detection(found=frozenset({"secret.aws_key"}), detectors="v1")
-    replay = Replay(BY_LABEL, KNOWN)
+    replay = Replay(BY_LABEL, KNOWN, NOW)
     replay.add("r", record(CHEAPEST_AWAY, msgspec.structs.replace(FACTS, detection=found)))
     assert (replay.outward, replay.homeward) == (0, 1)
     way = "external → self_hosted"
@@ -109,8 +113,13 @@ def test_moves_over_the_boundary_are_counted_by_class_and_label() -> None:
 @pytest.mark.parametrize(
     ("version", "reason"),
     [
-        ("v0", "label `credentials` needs `secret.*`, which was not looked for then"),
-        ("v9", "nobody knows what detectors `v9` looked for"),
+        ("v0", "label `credentials` needs `secret.aws_key`, which was not looked for then"),
+        (
+            "v0.5",
+            "label `credentials` needs `secret.aws_key`, which was looked for by other rules then",
+        ),
+        ("v2", "label `credentials` needs `secret.github`, which is not looked for any more"),
+        ("v9", "this release does not know what the detectors `v9` looked for"),
     ],
 )
 def test_types_that_were_not_looked_for_are_not_guessed(version: str, reason: str) -> None:
@@ -118,7 +127,7 @@ def test_types_that_were_not_looked_for_are_not_guessed(version: str, reason: st
     facts = msgspec.structs.replace(FACTS, detection=Detection(detectors=version))
     rules = [{"require": HOME, "when": '"credentials" in labels'}]
     policy = make_policy(CATALOGUE, rules)
-    replay = Replay(only_label(policy, "credentials"), KNOWN)
+    replay = Replay(only_label(policy, "credentials"), KNOWN, NOW)
     replay.add("r", record(CHEAPEST_AWAY, facts))
     assert dict(replay.undecidable) == {reason: 1}
     assert (replay.decided, replay.moves) == (0, {})
@@ -133,14 +142,14 @@ def only_label(policy: CompiledPolicy, name: str) -> CompiledPolicy:
 
 def test_vanished_target_leaves_the_request_undecided() -> None:
     """A recorded candidate that the catalogue does not hold is not taken for struck."""
-    replay = Replay(make_policy(CATALOGUE[:2], []), KNOWN)
+    replay = Replay(make_policy(CATALOGUE[:2], []), KNOWN, NOW)
     replay.add("r", record(CHEAPEST_AWAY))
     assert dict(replay.undecidable) == {"`dear` is not in the catalogue any more": 1}
 
 
 def test_examples_are_ten_and_of_every_kind() -> None:
     """A single refusal is told first, however many others cost more."""
-    replay = Replay(ALL_HOME, KNOWN)
+    replay = Replay(ALL_HOME, KNOWN, NOW)
     for at in range(50):
         replay.add(f"m{at:02}", record(CHEAPEST_AWAY))
     replay.add("refused", record(CHEAPEST_AWAY, quotes={"cheap": QUOTES["cheap"]}))
