@@ -4,12 +4,11 @@ from backends.catalogue import Catalogue
 from gateway.proving import Proving
 from gateway.targets import count_targets
 from policies.check import Report
-from policies.replay import Change, Replay
+from policies.replay import Change, Replay, share_interval
 
-INTERVAL = (
-    "95 %, normal approximation on the paired differences of requests allowed both times; without those refused "
-    "then or now"
-)
+INTERVAL = "95 %, normal approximation on the paired differences of requests that had a target then and would have one now"
+RECORDED = "what was decided then"
+SAMPLE = "a uniform sample, by a hash of their ids"
 
 
 def check_to_json(report: Report, proving: Proving, catalogue: Catalogue) -> dict[str, object]:
@@ -21,16 +20,22 @@ def check_to_json(report: Report, proving: Proving, catalogue: Catalogue) -> dic
 
 def replay_to_json(replay: Replay, total: int, against: str) -> dict[str, object]:
     """A replay for programs; money in nano-dollars."""
-    return {
+    report: dict[str, object] = {
         "policy": replay.policy.label,
         "against": against,
         "requests": total,
         "looked_at": replay.seen,
         "decided": replay.decided,
+        "other_catalogue": replay.other_catalogue,
         "undecidable": dict(replay.undecidable.most_common()),
-        "moved": replay.moved,
-        "newly_refused": replay.newly_refused,
-        "newly_allowed": replay.newly_allowed,
+    }
+    report |= {name: count for name, _words, count in counts_of(replay)}
+    if replay.seen < total:
+        report["sample"] = SAMPLE
+        report["share_intervals"] = {
+            name: share_interval(count, replay.decided) for name, _words, count in counts_of(replay)
+        }
+    return report | {
         "moves": [
             {"from": before, "to": after, "requests": count}
             for (before, after), count in replay.moves.most_common()
@@ -54,6 +59,15 @@ def replay_to_json(replay: Replay, total: int, against: str) -> dict[str, object
     }
 
 
+def counts_of(replay: Replay) -> list[tuple[str, str, int]]:
+    """How many requests changed in what way: its name for programs, and in words."""
+    return [
+        ("moved", "moved", replay.moved),
+        ("newly_refused", "newly refused", replay.newly_refused),
+        ("newly_allowed", "newly allowed", replay.newly_allowed),
+    ]
+
+
 def _change(change: Change) -> dict[str, object]:
     """``total`` and ``mean`` are now minus then, each plus or minus its margin."""
     margin = change.margin
@@ -62,6 +76,6 @@ def _change(change: Change) -> dict[str, object]:
         "known": change.known,
         "mean": change.mean if change.known else None,
         "mean_margin": margin,
-        "total": change.mean * change.known if change.known else None,
+        "total": change.total if change.known else None,
         "total_margin": None if margin is None else margin * change.known,
     }

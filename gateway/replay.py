@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 from sqlalchemy import ColumnElement, and_, func, or_, select
@@ -32,6 +33,9 @@ from policies.replay import Replay, Unreadable
 PAGE_ROWS = 1000
 TRACE_DETECTORS = "trace"
 """Stands for the detectors of now, which found nothing in a trace."""
+TRACE_MILLISECONDS_MAX = 1e12
+"""Some thirty years: what is longer is no trace, and dates end somewhere."""
+TRACE_TOKENS_MAX = 10**9
 UNREADABLE = "the record cannot be read"
 _PLACE = re.compile(r"at `\$\.?([^`\d]*)`")
 """Where a record is wrong, as msgspec says it; places with numbers of rows are left out, for there may be many."""
@@ -124,15 +128,16 @@ def hash_of(request_id: str) -> int:
 class TraceLine(msgspec.Struct, frozen=True):
     """A request of a trace: ``timestamp`` in milliseconds from its beginning, lengths in tokens."""
 
-    timestamp: float
-    input_length: int
-    output_length: int
+    timestamp: Annotated[float, msgspec.Meta(ge=0, le=TRACE_MILLISECONDS_MAX)]
+    input_length: Annotated[int, msgspec.Meta(ge=0, le=TRACE_TOKENS_MAX)]
+    output_length: Annotated[int, msgspec.Meta(ge=0, le=TRACE_TOKENS_MAX)]
 
 
 def read_trace(
     path: Path, catalogue: Catalogue, before: CompiledPolicy, started: float
-) -> Iterator[tuple[str, Recorded]]:
-    """The requests of a trace as if each had asked for ``auto`` and ``before`` had decided, all targets healthy.
+) -> Iterator[tuple[str, Recorded, int]]:
+    """The requests of a trace as if each had asked for ``auto`` and ``before`` had decided, all targets healthy; with
+    the bytes of each line.
 
     Raises ``StartError`` for a file that is none.
     """
@@ -150,6 +155,7 @@ def read_trace(
                 yield (
                     f"line {number}",
                     _record_line(said, catalogue, before, candidates, started),
+                    len(line),
                 )
     except OSError as error:
         raise StartError(f"cannot read `{path}`: {error.strerror}") from error

@@ -32,6 +32,8 @@ class Change:
 
     asked: int = 0
     known: int = 0
+    total: float = 0.0
+    """Of the differences; exact for whole numbers below 2^53."""
     mean: float = 0.0
     _squares: float = 0.0
 
@@ -41,9 +43,11 @@ class Change:
         if before is None or after is None:
             return
         self.known += 1
-        off = after - before - self.mean
+        change = after - before
+        self.total += change
+        off = change - self.mean
         self.mean += off / self.known
-        self._squares += off * (after - before - self.mean)
+        self._squares += off * (change - self.mean)
 
     @property
     def margin(self) -> float | None:
@@ -51,6 +55,16 @@ class Change:
         if self.known < 2:
             return None
         return Z_95 * math.sqrt(self._squares / (self.known - 1) / self.known)
+
+
+def share_interval(count: int, whole: int) -> tuple[float, float]:
+    """The 95 % interval of a share of which a sample of ``whole`` shows ``count`` (Wilson, 1927)."""
+    if not whole:
+        return 0.0, 1.0
+    share, weight = count / whole, Z_95**2 / whole
+    middle = (share + weight / 2) / (1 + weight)
+    off = Z_95 / (1 + weight) * math.sqrt((share * (1 - share) + weight / 4) / whole)
+    return max(0.0, middle - off), min(1.0, middle + off)
 
 
 class Unreadable(Exception):

@@ -17,7 +17,7 @@ from gateway.dry_run import Trial, dry_run, find_format, trial_to_json
 from gateway.errors import StartError, refuse
 from gateway.identity import Principal
 from gateway.ledger.usage import parse_since
-from gateway.policy_reports import check_to_json, replay_to_json
+from gateway.policy_reports import RECORDED, check_to_json, replay_to_json
 from gateway.replay import (
     Span,
     count_records,
@@ -136,7 +136,7 @@ class TrialApi:
                     "later `since` or a smaller `sample`, or use `moegate policy replay`",
                     "since",
                 ) from None
-        return answer_json(replay_to_json(replay, total, "as recorded"))
+        return answer_json(replay_to_json(replay, total, RECORDED))
 
     def _find_span(self, asked: Replaying, principal: Principal) -> Span:
         now = self._services.clock.utc()

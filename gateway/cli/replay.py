@@ -16,7 +16,7 @@ from gateway.cli.table import align
 from gateway.clock import Clock
 from gateway.errors import StartError
 from gateway.ledger.usage import parse_since
-from gateway.policy_reports import INTERVAL, replay_to_json
+from gateway.policy_reports import INTERVAL, RECORDED, SAMPLE, counts_of, replay_to_json
 from gateway.policy_store import find_active
 from gateway.prepare import read_policy
 from gateway.replay import (
@@ -34,8 +34,9 @@ from policies.classify import Classifier
 from policies.compile import CompiledPolicy, compile_policy
 from policies.document import PolicyDocument, parse_policy
 from policies.facts import TargetFacts
-from policies.replay import Change, Replay
+from policies.replay import Change, Replay, share_interval
 
+HEAD_WIDTH = 15
 SINCE = "7d"
 TRACE_WORDS = "as if each had asked for `auto`, healthy targets, and nothing found in any text"
 
@@ -80,7 +81,7 @@ def replay_command(
         total = run_on_database(
             settings.database_url, lambda engine: _replay_records(engine, replay, span, sample)
         )
-        against = "as recorded"
+        against = RECORDED
     if as_json:
         typer.echo(orjson.dumps(replay_to_json(replay, total, against)).decode())
     else:
@@ -101,6 +102,8 @@ async def _replay_records(
             replay_page(replay, page, threshold)
             bar.update(len(page))
             await asyncio.sleep(0)
+    if not replay.seen:
+        raise StartError(f"a sample of about {sample} of {total} took none; take a larger one")
     return total
 
 
@@ -114,8 +117,11 @@ def _replay_trace(
     before: CompiledPolicy = compile_policy(_find_present(settings), targets)
     midnight = Clock().utc().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     started = datetime.timestamp(midnight)
-    for request_id, recorded in read_trace(path, catalogue, before, started):
-        replay.add(request_id, recorded)
+    size = path.stat().st_size if path.is_file() else 0
+    with typer.progressbar(length=size, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+        for request_id, recorded, length in read_trace(path, catalogue, before, started):
+            replay.add(request_id, recorded)
+            bar.update(length)
     if not replay.seen:
         raise StartError(f"`{path}` holds no requests")
     return replay.seen, f"{before.label} ({TRACE_WORDS})"
@@ -134,36 +140,57 @@ def _find_present(settings: Settings) -> PolicyDocument:
 def to_lines(replay: Replay, total: int, against: str) -> list[str]:
     """The report for people."""
     seen, decided = replay.seen, replay.decided
-    lines = [
-        f"policy       {replay.policy.label}, against {against}",
-        f"looked at    {_share(seen, total)} requests",
-        f"decided      {_share(decided, seen)}",
+    is_sample = seen < total
+    rows = [
+        ("policy", replay.policy.label),
+        ("against", against),
+        ("looked at", f"{_share(seen, total)} requests" + (f", {SAMPLE}" if is_sample else "")),
+        ("decided", _share(decided, seen)),
     ]
-    lines += [
-        f"undecidable  {_share(count, seen)}: {why}"
+    rows += [
+        ("undecided", f"{_share(count, seen)}: {why}")
         for why, count in replay.undecidable.most_common()
     ]
-    lines += [
-        f"moved        {_share(replay.moved, decided)}",
-        f"refused      {_share(replay.newly_refused, decided)} newly",
-        f"allowed      {_share(replay.newly_allowed, decided)} newly",
-        f"cost         {_words(replay.cost, 1e9, 'USD')}",
-        f"first token  {_words(replay.latency, 1, 's')}",
-        f"quality      {_words(replay.quality, 1, '')}",
-        f"             {INTERVAL}",
-        f"privacy      {replay.outward} to external, {replay.homeward} to self_hosted",
+    if replay.other_catalogue:
+        count = _share(replay.other_catalogue, decided)
+        rows.append(
+            ("catalogue", f"{count} met another version of it; targets are as they are now")
+        )
+    rows += [
+        (words, _share(count, decided, is_sample=is_sample))
+        for _n, words, count in counts_of(replay)
     ]
-    lines += [
-        f"             {direction}, {kind} {name}: {count}"
+    rows += [
+        ("cost", _words(replay.cost, 1e9, "USD", 9)),
+        ("first token", _words(replay.latency, 1, "s", 3)),
+        ("quality", _words(replay.quality, 1, "", 4)),
+    ]
+    if any("±" in text for _head, text in rows):
+        rows.append(("", f"±: {INTERVAL}"))
+    rows += [
+        ("privacy", f"{replay.outward} to external, {replay.homeward} to self_hosted"),
+    ]
+    rows += [
+        ("", f"{direction}, {kind} {name}: {count}")
         for (direction, kind, name), count in sorted(replay.crossings.items())
     ]
+    lines = [f"{head:<{HEAD_WIDTH}}{text}" for head, text in rows]
+    return [*lines, *_move_lines(replay), *_example_lines(replay)]
+
+
+def _move_lines(replay: Replay) -> list[str]:
     moves = [
-        (before, after, str(count), _percent(count, decided))
+        (before, after, str(count), _percent(count, replay.decided))
         for (before, after), count in replay.moves.most_common()
         if before != after
     ]
-    if moves:
-        lines += ["", align([("from", "to", "requests", "share"), *moves], numbers=(2, 3))]
+    if not moves:
+        return []
+    return ["", align([("from", "to", "requests", "share"), *moves], numbers=(2, 3))]
+
+
+def _example_lines(replay: Replay) -> list[str]:
+    lines: list[str] = []
     for one in replay.examples():
         lines += [
             "",
@@ -173,23 +200,35 @@ def to_lines(replay: Replay, total: int, against: str) -> list[str]:
     return lines
 
 
-def _words(change: Change, unit: float, name: str) -> str:
+def _words(change: Change, unit: float, name: str, digits: int) -> str:
+    """The mean change of a request, and of money that of all together."""
+    if not change.asked:
+        return "no request has a target both times"
     if not change.known:
-        return "not known of any request" if change.asked else "no request was allowed both times"
-    known = f"(known of {_share(change.known, change.asked)})"
-    margin = change.margin
-    mean = f"{change.mean / unit:+.9f}"
-    if margin is None:
-        return f"{mean} {name} a request {known}".replace("  ", " ")
-    text = f"{mean} ± {margin / unit:.9f} {name} a request"
+        return "not known of any request"
+    known = f"known of {_share(change.known, change.asked)}"
+    if not change.total and not change.margin:
+        return f"no change; {known}"
+    margin, sign = change.margin, f"{name} " if name else ""
+
+    def say(value: float, off: float | None) -> str:
+        around = "" if off is None else f" ± {off / unit:.{digits}f}"
+        return f"{value / unit:+.{digits}f}{around}"
+
+    text = f"{say(change.mean, margin)} {sign}a request"
     if name == "USD":
-        whole, off = change.mean * change.known / unit, margin * change.known / unit
-        text = f"{whole:+.6f} ± {off:.6f} USD, {text}"
-    return f"{text} {known}".replace("  ", " ")
+        whole = say(change.total, None if margin is None else margin * change.known)
+        text += f", {whole} {sign}together"
+    return f"{text}; {known}"
 
 
-def _share(count: int, whole: int) -> str:
-    return f"{count} of {whole} ({_percent(count, whole)})"
+def _share(count: int, whole: int, *, is_sample: bool = False) -> str:
+    """``3 of 4 (75.0 %)``; of a sample with the interval in which the share of all lies."""
+    said = _percent(count, whole)
+    if is_sample and whole:
+        low, high = share_interval(count, whole)
+        said += f", {100 * low:.1f} to {100 * high:.1f} % of all"
+    return f"{count} of {whole} ({said})"
 
 
 def _percent(count: int, whole: int) -> str:

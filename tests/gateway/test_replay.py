@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from gateway.cli.main import app
+from gateway.errors import StartError
 from tests.gateway_process import Scene, two_sided
 
 AT_HOME = """
@@ -24,6 +26,8 @@ def replay(scene: Scene, *words: str) -> str:
         "MOEGATE_DISCOVER": "off",
     }
     done = CliRunner().invoke(app, ["policy", "replay", *words], env=environ)
+    if isinstance(done.exception, StartError):
+        raise done.exception
     assert done.exit_code == 0, done.output
     return done.output
 
@@ -54,3 +58,32 @@ def test_trace_is_decided_for_who_has_no_history(scene: Scene, tmp_path: Path) -
     said = json.loads(replay(scene, "balanced", "--trace", str(trace), "--json"))
     assert (said["decided"], said["moved"]) == (3, 0)
     assert said["against"].startswith("balanced@")
+
+
+BAD_LINES = {
+    "{": "truncated",
+    '{"timestamp": 0, "input_length": 1}': "`output_length`",
+    '{"timestamp": 0, "input_length": -1, "output_length": 1}': "`$.input_length`",
+    '{"timestamp": 0, "input_length": 1, "output_length": 1e99}': "`$.output_length`",
+    '{"timestamp": 1e300, "input_length": 1, "output_length": 1}': "`$.timestamp`",
+    '{"timestamp": -1, "input_length": 1, "output_length": 1}': "`$.timestamp`",
+}
+
+
+def test_bad_line_of_a_trace_is_named(scene: Scene, tmp_path: Path) -> None:
+    """With its number and the member that is wrong, whatever number stands there."""
+    trace = tmp_path / "trace.jsonl"
+    for line, wrong in BAD_LINES.items():
+        trace.write_text('{"timestamp": 0, "input_length": 1, "output_length": 1}\n' + line + "\n")
+        with pytest.raises(StartError) as caught:
+            replay(scene, "balanced", "--trace", str(trace))
+        assert str(caught.value).startswith(f"`{trace}`, line 2: ")
+        assert wrong in str(caught.value)
+
+
+def test_span_without_requests_is_said_so(scene: Scene) -> None:
+    """No report over nothing."""
+    scene.gateway.say("hi")
+    scene.gateway.rows("requests")
+    with pytest.raises(StartError, match="no recorded requests in this span"):
+        replay(scene, "balanced", "--until", "1d")

@@ -1,16 +1,21 @@
 """Replay: recorded decisions under another policy, counted without guessing."""
 
 import dataclasses
+import json
 import math
+import random
+import statistics
+from collections import Counter
 
 import msgspec
 import pytest
 
-from policies.compile import CompiledPolicy
+from policies.compile import CompiledPolicy, compile_policy
 from policies.decide import decide
+from policies.document import parse_policy
 from policies.facts import Detection, Facts, Quote, TargetFacts
 from policies.recorded import FORM, Recorded
-from policies.replay import EXAMPLES_MAX, REFUSED, Replay
+from policies.replay import EXAMPLES_MAX, REFUSED, Change, Replay, share_interval
 from tests.unit.policies.worlds import make_policy
 
 NOW = {"pii.email": "e1", "pii.card": "c1", "secret.aws_key": "a1"}
@@ -83,6 +88,64 @@ def test_differences_are_as_worked_by_hand() -> None:
     assert replay.latency.mean == pytest.approx(-1 / 3)
 
 
+def test_report_is_as_counted_naively() -> None:
+    """Five hundred requests with random candidates and numbers, each list made anew and summed up at the end."""
+    dice = random.Random(11)  # no secrets: the same requests each time
+    replay = Replay(DEAREST, KNOWN, NOW)
+    pairs: list[tuple[str, str]] = []
+    changes: dict[str, list[float]] = {"cost": [], "wait": [], "quality": []}
+    for at in range(500):
+        quotes = {
+            name: Quote(dice.randrange(100), 0, dice.choice([None, 1.5, 2.5]), quality=0.25)
+            for name in dice.sample(["home", "cheap", "dear"], dice.randint(1, 3))
+        }
+        recorded = record(dice.choice([CHEAPEST_AWAY, ALL_HOME]), quotes=quotes)
+        replay.add(f"r{at}", recorded)
+        then = recorded.decision.kept[0].target if recorded.decision.kept else REFUSED
+        positions = [at for at, one in enumerate(CATALOGUE) if one.name in quotes]
+        kept = decide(DEAREST, recorded.facts, positions, quotes).kept
+        now = kept[0].target if kept else REFUSED
+        pairs.append((then, now))
+        if REFUSED in (then, now):
+            continue
+        old, new = quotes[then], quotes[now]
+        changes["cost"].append((new.expected_cost_nanousd or 0) - (old.expected_cost_nanousd or 0))
+        changes["quality"].append(0.0)
+        if old.expected_ttft_seconds is not None and new.expected_ttft_seconds is not None:
+            changes["wait"].append(new.expected_ttft_seconds - old.expected_ttft_seconds)
+    assert replay.moves == Counter(pairs)
+    assert replay.moved == sum(then != now for then, now in pairs)
+    assert replay.newly_refused == sum(then != REFUSED == now for then, now in pairs)
+    assert replay.newly_allowed == sum(then == REFUSED != now for then, now in pairs)
+    assert min(replay.newly_refused, replay.newly_allowed, len(changes["wait"])) > 10
+    found = {"cost": replay.cost, "wait": replay.latency, "quality": replay.quality}
+    for name, change in found.items():
+        values = changes[name]
+        assert change.asked == len(changes["cost"])
+        assert (change.known, change.total) == (len(values), sum(values))
+        assert change.mean == pytest.approx(statistics.mean(values))
+        margin = 1.959964 * statistics.stdev(values) / math.sqrt(len(values))
+        assert change.margin == pytest.approx(margin)
+
+
+def test_interval_of_large_numbers_keeps_its_digits() -> None:
+    """Costs of a thousand dollars that differ by a nano-dollar: sums of squares would have lost them."""
+    change = Change()
+    for at in range(1000):
+        change.add(0, 10**12 + at % 2)
+    assert change.margin == pytest.approx(1.959964 * math.sqrt(0.25 * 1000 / 999 / 1000), rel=1e-3)
+    assert change.total == 10**15 + 500
+
+
+@pytest.mark.parametrize(
+    ("count", "whole", "low", "high"),
+    [(10, 100, 0.0552, 0.1744), (0, 40, 0.0, 0.0876), (40, 40, 0.9124, 1.0), (0, 0, 0.0, 1.0)],
+)
+def test_interval_of_a_share_is_wilsons(count: int, whole: int, low: float, high: float) -> None:
+    """As published tables have it; none is below nothing or above all."""
+    assert share_interval(count, whole) == pytest.approx((low, high), abs=1e-4)
+
+
 def test_refused_and_allowed_are_places_of_their_own() -> None:
     """One who has no target now, and one who had none then: neither counts for the cost."""
     away = {"cheap": QUOTES["cheap"]}
@@ -131,6 +194,26 @@ def test_types_that_were_not_looked_for_are_not_guessed(version: str, reason: st
     replay.add("r", record(CHEAPEST_AWAY, facts))
     assert dict(replay.undecidable) == {reason: 1}
     assert (replay.decided, replay.moves) == (0, {})
+
+
+def test_older_detectors_decide_where_they_looked_in_the_same_way() -> None:
+    """What they did not look for, or in another way, does not matter to a policy that does not name it."""
+    for version in ("v0", "v0.5", "v2"):
+        facts = msgspec.structs.replace(FACTS, detection=Detection(detectors=version))
+        document = {"policy": "p", "labels": {"mails": {"detect": ["pii.email"]}}}
+        policy = compile_policy(parse_policy(json.dumps(document), source="test"), CATALOGUE)
+        replay = Replay(policy, KNOWN, NOW)
+        replay.add("r", record(CHEAPEST_AWAY, facts))
+        assert (replay.decided, dict(replay.undecidable)) == (1, {})
+
+
+def test_other_catalogue_is_counted() -> None:
+    """Prices of then are in the record; what targets are is what they are now, and the report says of how many."""
+    replay = Replay(CHEAPEST_AWAY, KNOWN, NOW, "c")
+    replay.add("same", record(CHEAPEST_AWAY))
+    assert replay.other_catalogue == 0
+    replay.add("other", msgspec.structs.replace(record(CHEAPEST_AWAY), catalogue="b"))
+    assert (replay.decided, replay.other_catalogue) == (2, 1)
 
 
 def only_label(policy: CompiledPolicy, name: str) -> CompiledPolicy:
