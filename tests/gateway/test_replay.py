@@ -1,14 +1,21 @@
 """``moegate policy replay`` over what a real gateway wrote down, and over a trace."""
 
 import json
+import os
+import select
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from gateway.cli.main import app
+from gateway.decision_record import parse_decision
 from gateway.errors import StartError
-from tests.gateway_process import Scene, two_sided
+from policies.recorded import FORM
+from tests.gateway_process import Scene, two_sided, wait_for
 
 AT_HOME = """
 policy: at-home
@@ -38,7 +45,11 @@ def test_real_records_move_nothing_under_their_policy_and_are_refused_under_a_st
     """Two requests, one by `auto`, one that names a model outside: only the latter is refused."""
     scene.gateway.say("hi")
     named = scene.gateway.say("hi", "openai/gpt-5.4-nano").headers["x-moegate-request-id"]
-    scene.gateway.rows("requests")
+    written = [parse_decision(row["decision"]) for row in scene.gateway.rows("requests")]
+    assert {one.form for one in written} == {FORM}
+    assert {one.facts.task for one in written} == {None}, (
+        "tasks are measured now: raise `FORM`, and say so in `MEASURED_SINCE`"
+    )
     same = json.loads(replay(scene, "balanced", "--json"))
     assert (same["decided"], same["moved"], same["undecidable"]) == (2, 0, {})
     policy = tmp_path / "at-home.yaml"
@@ -87,3 +98,27 @@ def test_span_without_requests_is_said_so(scene: Scene) -> None:
     scene.gateway.rows("requests")
     with pytest.raises(StartError, match="no recorded requests in this span"):
         replay(scene, "balanced", "--until", "1d")
+
+
+def test_interrupt_ends_without_a_stack_trace(tmp_path: Path) -> None:
+    """Ctrl-C while it reads: nothing is reported of the part that was seen, and the exit code says why."""
+    trace = tmp_path / "trace"
+    os.mkfifo(trace)
+    pipe = os.open(trace, os.O_RDWR)  # a writer that stays, so that the reader waits for more
+    os.write(pipe, b'{"timestamp": 0, "input_length": 1, "output_length": 1}\n')
+    command = [sys.executable, "-c", "from gateway.cli import main; main()", "policy", "replay"]
+    environ = {"MOEGATE_HOME": str(tmp_path), "MOEGATE_DISCOVER": "off", "MOEGATE_SIMULATOR": "on"}
+    running = subprocess.Popen(
+        [*command, "balanced", "--trace", str(trace)],
+        env={**os.environ, **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with running:
+        wait_for(lambda: not select.select([pipe], [], [], 0)[0], seconds=60)
+        running.send_signal(signal.SIGINT)
+        said, complaints = running.communicate(timeout=60)
+    os.close(pipe)
+    assert (running.returncode, said) == (130, "")
+    assert "Traceback" not in complaints

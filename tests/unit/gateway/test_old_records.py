@@ -6,6 +6,7 @@ import pytest
 
 from gateway.decision_record import parse_decision
 from gateway.replay import UNREADABLE, replay_page
+from policies.cel.schema import SCHEMA
 from policies.compile import CompiledPolicy, compile_policy
 from policies.document import parse_policy
 from policies.recorded import FORM, MEASURED_SINCE
@@ -116,6 +117,15 @@ def test_each_fact_is_looked_for_wherever_a_policy_may_name_it(fact: str) -> Non
         make(attempts={"burst": {"when": wish}}),
     ):
         assert dict(run(policy, LEAN).undecidable) == {f"`{fact}` was not measured yet": 1}
+
+
+def test_every_fact_that_may_be_unknown_says_since_when_it_is_measured() -> None:
+    """A new one has to be added here, or to those that early records lack."""
+    ever = {"expected_cost_usd", "worst_case_cost_usd", "worst_case_request_cost_usd"}
+    of_catalogue = {"target.retention_days", "target.trains_on_inputs"}
+    by_nobody = {"task", "difficulty"}
+    unknown = {path for path, (_kind, _scope, may_be_unknown) in SCHEMA.items() if may_be_unknown}
+    assert unknown == (MEASURED_SINCE.keys() - {"cached_tokens"}) | ever | of_catalogue | by_nobody
 
 
 def test_detectors_of_which_only_the_patterns_are_known_are_not_guessed() -> None:
