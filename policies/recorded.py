@@ -12,7 +12,7 @@ from policies.facts import Facts, Quote
 
 FORM = 1
 """What is written into records; those of before it was have 0. Goes up when the gateway begins to measure a fact."""
-MEASURED_SINCE = {"cached_tokens": 1, "expected_ttft_s": 1, "quality": 1}
+MEASURED_SINCE = {"cached_tokens": 1, "expected_ttft_s": 1, "quality": 1, "task": 1}
 """Fact → the form from which on records hold it. In earlier ones it looks unknown, and was only never looked at."""
 BEST = "quality"
 """What `auto:best` ranks by, whatever a policy says."""
