@@ -12,6 +12,7 @@ import os
 import socket
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import NoReturn
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -35,6 +36,7 @@ from gateway.policy_store import (
     scheduled,
 )
 from gateway.policy_store.processes import REPORT_SECONDS
+from gateway.policy_store.scopes import find_parents
 from gateway.proving import Certifier, Proving
 from gateway.routing import RoutingTable, compile_levels, find_uncovered
 from policies.document import PolicyDocument, PolicyError
@@ -58,8 +60,10 @@ class PolicyFollower:
         self._log = log
         self._latest = 0
         self._activations: list[Activation] = []
-        self._tried: dict[str, Standing] = {}
-        """The last standing that was taken up or did not work: neither is tried again."""
+        self._parents: dict[str, str] = {}
+        """The team and organisation around what has overlays: keys can move."""
+        self._tried: tuple[dict[str, Standing], dict[str, str]] = {}, {}
+        """The last standing, with its parents, that was taken up or did not work: neither is tried again."""
         self._running: dict[str, Standing] = {}
         self._known: dict[int, PolicyDocument] = {}
         self._process_id = uuid.uuid4().hex
@@ -84,7 +88,7 @@ class PolicyFollower:
                 if is_base and facts and len(find_uncovered(known, facts)) == len(facts):
                     raise PolicyError(_say_gaps(proving), source=document.source)
                 self._tell_unproven(document, proving)
-        self._tried = self._running = standing
+        self._tried, self._running = (standing, self._parents), standing
         return levels
 
     async def take_catalogue(
@@ -131,6 +135,8 @@ class PolicyFollower:
         if latest != self._latest:
             self._activations = await list_activations(self._engine)
             self._latest = latest
+        over = [scope for scope in in_force(self._activations, self._clock.now()) if scope]
+        self._parents = await find_parents(self._engine, over) if over else {}
 
     async def _step(self, routing: RoutingTable) -> None:
         try:
@@ -138,10 +144,11 @@ class PolicyFollower:
         finally:
             # What is known already starts at its time, whether SQL answers or not.
             standing = in_force(self._activations, self._clock.now())
-            if standing != self._tried:
+            if (standing, self._parents) != self._tried:
                 await self._take_up(routing, standing)
 
     async def _take_up(self, routing: RoutingTable, standing: dict[str, Standing]) -> None:
+        tried = standing, self._parents
         try:
             levels = await load_levels(self._engine, standing, self._known)
             while True:
@@ -150,16 +157,18 @@ class PolicyFollower:
                 self._refuse_unproved(levels, failed, routing.current.levels)
                 # In a thread: hundreds of rules take a while to compile, which answers under way would wait.
                 compiled = await asyncio.to_thread(compile_levels, levels, facts)
+                if await self._is_over(standing):
+                    return
                 if routing.current.facts is facts:
                     break
             routing.swap_policies(levels, compiled)
         except PolicyError as error:
-            self._tried = standing
+            self._tried = tried
             self._log.error(
                 "policy not taken up", versions=say_versions(standing), error=str(error)
             )
             return
-        self._tried = standing
+        self._tried = tried
         for scope, one in standing.items():
             before = self._running.get(scope)
             for activation in (one.stable, one.canary):
@@ -168,6 +177,13 @@ class PolicyFollower:
                 ):
                     self._tell(activation)
         self._running = standing
+
+    async def _is_over(self, standing: dict[str, Standing]) -> bool:
+        """Whether another change came while this one was proved, which may take minutes: one that was taken back
+        meanwhile must not decide anything."""
+        with suppress(SQLAlchemyError, OSError):  # SQL is away: what is known is what is in force
+            await self._look()
+        return in_force(self._activations, self._clock.now()) != standing
 
     def _refuse_unproved(
         self, levels: Levels, failed: Mapping[str, Proving], running: Levels

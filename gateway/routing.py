@@ -38,6 +38,12 @@ UNPROVEN = "-unproven"
 CHOSEN_MAX = 50_000
 """Keys whose policy is remembered."""
 
+MOVED_SECONDS = 2.0
+"""When a key that moved may come back: its policies are put together within about a second."""
+
+Place = tuple[str, str, str]
+"""A key with its team and its organisation, for keys can move."""
+
 Chains = Mapping[tuple[int, ...], CompiledPolicy]
 """Policies by the versions that they are made of, from the base down."""
 
@@ -71,24 +77,33 @@ class Routing:
     adapters: Mapping[str, ProviderAdapter]
     levels: Levels
     chains: Chains
-    chosen: dict[str, CompiledPolicy]
+    chosen: dict[Place, CompiledPolicy]
     unproved: tuple[str, ...]
 
     def policy_for(self, asker: Asker) -> CompiledPolicy:
-        """The policy that decides for who asks."""
+        """The policy that decides for who asks. Raises ``Refused`` for a key with an overlay that has just moved to
+        another team: its levels are put together, and proved, first."""
         if not self.chains:
             return self.policy
-        found = self.chosen.get(asker.key_id)
+        place = (asker.key_id, asker.team_id, asker.organisation_id)
+        found = self.chosen.get(place)
         if found is None:
             scopes = (
                 ORGANISATION + asker.organisation_id,
                 TEAM + asker.team_id,
                 KEY + asker.key_id,
             )
-            found = self.chains[self.levels.chain(asker.key_id, scopes)]
+            found = self.chains.get(self.levels.chain(asker.key_id, scopes))
+            if found is None:
+                raise refuse(
+                    "overloaded",
+                    "this key has moved, and the policies of where it is now are not in force together yet; try again "
+                    "later, or an administrator has to look (`moegate policy status`)",
+                    retry_after_seconds=MOVED_SECONDS,
+                )
             if len(self.chosen) >= CHOSEN_MAX:
                 self.chosen.clear()
-            self.chosen[asker.key_id] = found
+            self.chosen[place] = found
         return found
 
     def find_candidates(self, request_model: str) -> tuple[Sequence[int], Prefer]:

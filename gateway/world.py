@@ -121,11 +121,15 @@ class World:
         Also has loaded what the targets need and takes long to load.
         """
         self._start_loading()
+        is_due = False
         while self._settings.sglang_urls or self._settings.discover:
             await asyncio.sleep(FOLLOW_SECONDS)
             try:
-                if await self.look():
+                # What could not be taken up once is taken up at the next look, though that finds nothing new.
+                is_due = await self.look() or is_due
+                if is_due:
                     await take(self.catalogue, self.adapters)
+                    is_due = False
                     self._start_loading()
                     names = [
                         target.name
