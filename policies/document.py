@@ -56,6 +56,8 @@ UNSCANNABLE = "unscannable"
 """What strikes media, where constraints have names."""
 MERGE = "tag:yaml.org,2002:merge"
 TEXT = "tag:yaml.org,2002:str"
+IMPOSSIBLE = (ValueError, ArithmeticError, LookupError, AttributeError, TypeError)
+"""What the reader of YAML raises for a value that is not as its tag says (`!!bool perhaps`)."""
 
 
 class PolicyError(ValueError):
@@ -114,12 +116,12 @@ class _Places:
             raise self._error_at(message, error.problem_mark) from error
         except yaml.YAMLError as error:
             raise PolicyError("this is not YAML", source=source) from error
-        except ValueError as error:  # PolicyError is one
-            if isinstance(error, PolicyError):
-                raise
+        except PolicyError:
+            raise
+        except IMPOSSIBLE as error:
             raise self._error_at(*self._find_impossible(error)) from error
 
-    def _find_impossible(self, error: ValueError) -> tuple[str, Any]:
+    def _find_impossible(self, error: Exception) -> tuple[str, Any]:
         """What is said of a value that cannot be (a date in month 99), and where it stands."""
         loader = yaml.SafeLoader("")
         for scalar in self._scalars.values():
@@ -127,6 +129,10 @@ class _Places:
                 loader.construct_document(scalar)
             except ValueError as found:
                 return f"a value is none that can be: {found}".partition("; ")[0], scalar.start_mark
+            except IMPOSSIBLE:  # their words speak of the reader's code
+                tag = str(scalar.tag).rpartition(":")[2]
+                shown = f"`{scalar.value[:40]}` is no {tag}"
+                return f"a value is none that can be: {shown}", scalar.start_mark
         return f"a value is none that can be: {error}"[:200], None
 
     def _look_through(self, text: str) -> None:
