@@ -64,10 +64,12 @@ class Certificate(msgspec.Struct, frozen=True):
         )
 
     def covers(self, target: str) -> bool:
-        """Whether a target (its digest) was proved to be used as claimed, whatever others there are beside it.
+        """Whether a target (its digest) was proved by this release to be used as claimed, whatever others there are.
 
         That some target is always left is a claim about all of them together, and not looked at.
         """
+        if self.verifier != digest_verifier():
+            return False
         safe = [claim for claim in self.claims if claim.kind != "always_some_target"]
         return all(claim.verdict == "proved" for claim in safe) and (
             target in self.targets or all(claim.scope == "any catalogue" for claim in safe)
@@ -93,11 +95,13 @@ SOURCES = (
     "decide.py",
     "document.py",
     "facts.py",
+    "inherit.py",
     "labels.py",
     "members.py",
     "numbers.py",
 )
-"""What the meaning of a document, and of a proof, depends on: a new detector can set one label without another."""
+"""What the meaning of a document, and of a proof, depends on: a new detector can set one label without another, and
+levels that are joined otherwise are another document under the same digest."""
 
 
 @functools.cache

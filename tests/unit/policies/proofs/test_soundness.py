@@ -3,13 +3,14 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
-from policies.certificate import SOURCES
+from policies.certificate import SOURCES, digest_target
 from policies.compile import compile_policy
 from policies.decide import allowed_targets
 from policies.document import parse_policy
-from policies.proofs.verify import Proof, Prover
+from policies.proofs.verify import Proof, Prover, certify
 from tests.unit.policies.proofs.test_verify import CLOUD, HOME, TYPES, prove
 
 HOME_ONLY = 'target.boundary == "self_hosted"'
@@ -153,3 +154,18 @@ def test_a_further_detector_can_make_a_proof_void() -> None:
     ]
     assert verdicts == ["proved", "refuted"]
     assert "classify" in SOURCES
+
+
+def test_what_joins_levels_makes_a_proof_void() -> None:
+    """A base with an overlay has the digests of its parts, whatever is made of them."""
+    assert "inherit.py" in SOURCES
+
+
+def test_a_proof_of_another_release_covers_no_target() -> None:
+    """What that one proved, of any catalogue or of this target, this one may refute."""
+    parsed = parse_policy('{"policy": "p"}', source="p")
+    proofs = Prover(parsed, (CLOUD,), ()).prove()
+    made = certify(parsed, (CLOUD,), proofs)
+    assert made.covers(digest_target(CLOUD))
+    older = msgspec.structs.replace(made, verifier="older", targets=(digest_target(CLOUD),))
+    assert not older.covers(digest_target(CLOUD))
