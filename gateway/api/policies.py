@@ -125,6 +125,7 @@ class PolicyApi:
         )
 
     async def _scope(self, written: str) -> str:
+        _check_text("scope", written)
         try:
             return await parse_scope(self._engine, written)
         except StartError as error:
@@ -185,12 +186,20 @@ def _check_override(principal: Principal, reason: str | None) -> None:
         )
     if not reason.strip():
         raise invalid("`unproven` needs a reason", "unproven")
+    _check_text("unproven", reason)
+
+
+def _check_text(name: str, said: str) -> None:
+    """PostgreSQL takes no NUL in a text, and terminals no other controls. Raises ``Refused``."""
+    if not all(one.isprintable() or one in "\n\t" for one in said):
+        raise invalid(f"`{name}` is text that can be printed", name)
 
 
 def _change(request: Request, principal: Principal, asked: Activating, scope: str) -> Change:
     for name, number in (("at", asked.at), ("canary", asked.canary)):
         if number is not None and not math.isfinite(number):
             raise invalid(f"`{name}` needs a finite number", name)
+    _check_text("reason", asked.reason)
     digest = request.headers.get("if-match")
     return Change(
         author=f"{principal.key_name} ({principal.key_id})"[:200],

@@ -30,6 +30,8 @@ from policies.certificate import Certificate
 from policies.document import PolicyDocument
 
 TRIES = 5
+STARTS_AT_MAX = 253_370_764_800.0
+"""The year 9999: what shows times knows no later one."""
 TRIED = 0
 """Stands for the version of a change that is not written yet."""
 LAST = 2**31
@@ -143,6 +145,10 @@ def _check(change: Change, now: float) -> None:
         raise Unfit("a canary's share lies between 0 and 1; leave it out for everybody")
     if change.starts_at is not None and change.starts_at < now:
         raise Unfit("what is in force was decided when it was: the start cannot lie in the past")
+    if change.starts_at is not None and change.starts_at > STARTS_AT_MAX:
+        raise Unfit(
+            "the start lies behind the year 9998; it is in seconds since 1970, not milliseconds"
+        )
 
 
 async def _find_chains(

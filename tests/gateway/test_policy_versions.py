@@ -189,3 +189,21 @@ def test_policies_are_the_operators_alone(scene: Scene, asked: NewKey) -> None:
     unknown.append(post(gateway, "/1/activate", key="mg-none"))
     assert [one.status_code for one in unknown] == [401] * 5
     assert len(gateway.rows("policies")) == 1
+
+
+def test_what_no_history_can_hold_is_refused(scene: Scene) -> None:
+    """Controls, which PostgreSQL or a terminal would not take, and starts that no calendar knows (milliseconds)."""
+    headers = {"authorization": f"Bearer {scene.gateway.key}"}
+    client, written = scene.gateway.client, "policy: fine\n"
+    for param, said in (
+        ("reason", {"reason": "a\x00b"}),
+        ("scope", {"scope": "team:\x00"}),
+        ("unproven", {"unproven": "\x1b[2J"}),
+        (None, {"at": time.time() * 1000}),
+    ):
+        body = {"document": written} | said
+        refused = client.post("/admin/api/v1/policies", json=body, headers=headers)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, param)
+    listed = client.get("/admin/api/v1/policies", params={"scope": "team:\x00"}, headers=headers)
+    assert listed.status_code == 400
+    assert len(scene.gateway.rows("policies")) == 1
