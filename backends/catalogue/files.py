@@ -36,9 +36,12 @@ DAY_MINUTES = 24 * 60
 _TIME_OF_DAY = re.compile(r"([0-9]{1,2}):([0-5][0-9])")
 Usd = Annotated[str, msgspec.Meta(min_length=1)] | int | float
 """USD per million tokens. A float of YAML is taken as its shortest decimal, which is what was written."""
-Tokens = Annotated[int, msgspec.Meta(ge=1)]
-OutputTokens = Annotated[int, msgspec.Meta(ge=0)]
+TOKENS_MAX = 10**9
+Tokens = Annotated[int, msgspec.Meta(ge=1, le=TOKENS_MAX)]
+OutputTokens = Annotated[int, msgspec.Meta(ge=0, le=TOKENS_MAX)]
 """None of a model that gives vectors."""
+Days = Annotated[int, msgspec.Meta(ge=0, le=100_000)]
+"""Proofs take every number of days from 0 on into account."""
 Quality = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
@@ -56,7 +59,7 @@ class Variables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A provider's public terms for its API, and where they stand; None is unknown."""
 
-    retention_days: int | None = None
+    retention_days: Days | None = None
     trains_on_inputs: bool | None = None
     source: str | None = None
 

@@ -16,6 +16,7 @@ import yaml
 
 from backends.catalogue.files import (
     CatalogueError,
+    Days,
     Loader,
     OutputTokens,
     PriceData,
@@ -47,7 +48,7 @@ class ProviderChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is different about a provider for this account: contract, region, zero retention."""
 
     region: str | None = None
-    retention_days: int | None = None
+    retention_days: Days | None = None
     trains_on_inputs: bool | None = None
 
 
@@ -72,7 +73,7 @@ class TargetData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     aliases: tuple[str, ...] | None = None
     auto: bool | None = None
     image_tokens_max: Tokens | None = None
-    retention_days: int | None = None
+    retention_days: Days | None = None
     trains_on_inputs: bool | None = None
     description: str | None = None
 

@@ -283,6 +283,10 @@ TARGET = "targets:\n  openai/gpt-5.5:\n    "
             TARGET + "quality: 1.5",
             "`FILE` line 3, `targets.openai/gpt-5.5.quality`: Expected `float` <= 1.0",
         ),
+        (  # proofs take no time below none into account
+            TARGET + "retention_days: -1",
+            "`FILE` line 3, `targets.openai/gpt-5.5.retention_days`: Expected `int` >= 0",
+        ),
         (
             TARGET + "can: [tols]",
             "`FILE` line 3, `targets.openai/gpt-5.5.can[0]`: Invalid enum value 'tols'",
