@@ -14,7 +14,7 @@ from backends.pricing import MESSAGE_TOKENS_MAX, bound_cost, expected_cost, inpu
 from backends.target import Target, quality_of
 from backends.wire.prompt import Media, Prompt
 from gateway.observed import Observed
-from policies.facts import Quote, Segment
+from policies.facts import COST_NANOUSD_MAX, Quote, Segment
 
 OUTPUT_TOKENS_EXPECTED = 400
 """Median answer of a chat in public traces (Azure LLM inference 2023, conversation: 129 to 415 tokens
@@ -151,20 +151,24 @@ def quote(target: Target, sizes: Sizes, signals: Signals, moment: Moment) -> Quo
     expected = (OUTPUT_TOKENS_EXPECTED if one is None else round(one)) * sizes.choices
     cached = min(moment.held.get(name, 0), sizes.input_tokens_estimate) if moment.held else 0
     return Quote(
-        expected_cost_nanousd=expected_cost(
-            target,
-            input_tokens=sizes.input_tokens_estimate,
-            output_tokens=min(output_max, expected),
-            at=at,
-            cache_read_tokens=cached,
+        expected_cost_nanousd=_within(
+            expected_cost(
+                target,
+                input_tokens=sizes.input_tokens_estimate,
+                output_tokens=min(output_max, expected),
+                at=at,
+                cache_read_tokens=cached,
+            )
         ),
-        worst_case_nanousd=bound_cost(
-            target,
-            input_tokens_max=sizes.input_tokens_max,
-            images=sizes.images,
-            other_media=sizes.other_media,
-            output_tokens_max=output_max,
-            at=at,
+        worst_case_nanousd=_within(
+            bound_cost(
+                target,
+                input_tokens_max=sizes.input_tokens_max,
+                images=sizes.images,
+                other_media=sizes.other_media,
+                output_tokens_max=output_max,
+                at=at,
+            )
         ),
         expected_ttft_seconds=observed.expected_wait(name, now),
         is_healthy=is_healthy,
@@ -172,3 +176,8 @@ def quote(target: Target, sizes: Sizes, signals: Signals, moment: Moment) -> Quo
         quality=quality,
         cached_tokens=cached,
     )
+
+
+def _within(nanousd: int | None) -> int | None:
+    """An amount that proofs count with; what is more, nobody bounds."""
+    return None if nanousd is None or nanousd > COST_NANOUSD_MAX else nanousd

@@ -15,6 +15,10 @@ DATA_CLASSES: tuple[DataClass, ...] = ("public", "internal", "confidential", "re
 Boundary = Literal["self_hosted", "external"]
 BOUNDARIES: tuple[Boundary, ...] = ("self_hosted", "external")
 
+COST_NANOUSD_MAX = 8 * 10**14
+"""The most that a quote says, 800,000 USD, which proofs count with: below ten times this two amounts never share a
+double."""
+
 EMBED = "embed"
 """The need of a request for vectors; who has this capability gives vectors only."""
 Need = Literal[
@@ -77,7 +81,7 @@ class TargetFacts(msgspec.Struct, frozen=True, omit_defaults=True):
 class Quote(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One target's numbers for one request: exact integers of nano-dollars and seconds.
 
-    ``worst_case_nanousd`` is of one call; None: there is no bound (unknown price). ``is_healthy`` False with
+    ``worst_case_nanousd`` is of one call; None: there is no bound (unknown price, or over ``COST_NANOUSD_MAX``). ``is_healthy`` False with
     ``unhealthy_reason`` when a breaker is open. ``quality`` is 0 to 1 for the request's task; None: not
     measured. ``cached_tokens``: so many of the prompt's tokens its prefix cache is taken to hold.
     """

@@ -30,10 +30,10 @@ from policies.cel.terms import (
     negate,
     same,
 )
+from policies.facts import COST_NANOUSD_MAX
 
 NANO = 1e9
-NANOUSD_MAX = 8 * 10**14
-"""Below 8 million dollars, ten attempts of 800,000 each, two amounts never share a double."""
+NANOUSD_MAX = COST_NANOUSD_MAX
 
 
 @dataclass(frozen=True, slots=True)

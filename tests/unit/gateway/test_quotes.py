@@ -1,16 +1,23 @@
 """The sizes that a reservation is made from: a bound, whatever format the prompt is rendered in."""
 
 import json
+from datetime import UTC, datetime
+from pathlib import Path
 
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backends.catalogue import load_catalogue
+from backends.health import Health
+from backends.target import Secret
 from backends.wire import anthropic_messages, gemini, openai_chat
 from backends.wire.prompt import Prompt
 from gateway.facts import media_of, segments
-from gateway.quotes import Sizes, measure
+from gateway.observed import Observed
+from gateway.quotes import Moment, Signals, Sizes, measure, quote
+from policies.facts import COST_NANOUSD_MAX
 
 USER = [{"role": "user", "content": "x"}]
 NUMBERS = st.sampled_from(["1e15", "9E15", "1e16", "5e-324", "1.50", "-0.0", "7", "123456789e7"])
@@ -66,3 +73,27 @@ def test_numbers_do_not_grow_past_the_bound(place: str) -> None:
     prompt = openai_chat.parse_request(raw)
     assert len(orjson.dumps(orjson.loads(raw))) > 3 * len(raw)
     assert sizes_of(prompt).input_tokens_max >= len(orjson.dumps(orjson.loads(raw)))
+
+
+@pytest.mark.parametrize(("output", "is_bounded"), [(700_000, True), (900_000, False)])
+def test_what_proofs_do_not_count_with_is_no_bound(
+    tmp_path: Path, output: int, is_bounded: bool
+) -> None:
+    """At a dollar a token: proofs look at amounts up to 800,000 dollars, so that more is like a price nobody knows."""
+    path = tmp_path / "catalogue.yaml"
+    dear = {"price": {"input": 1_000_000, "output": 1_000_000}, "output": output, "tiers": []}
+    path.write_text(json.dumps({"targets": {"openai/gpt-5.5": dear}}))
+    found = load_catalogue(
+        credentials={"openai": Secret("sk")}, base_urls={}, self_hosted=(), overrides=path
+    )
+    [target] = found.find("openai/gpt-5.5")
+    raw = orjson.dumps({"model": "gpt-5.5", "messages": USER})
+    now = 1_800_000_000.0
+    quoted = quote(
+        target,
+        sizes_of(openai_chat.parse_request(raw)),
+        Signals(Health(), Observed()),
+        Moment(now, datetime.fromtimestamp(now, UTC)),
+    )
+    assert (quoted.worst_case_nanousd is not None) is is_bounded
+    assert (quoted.worst_case_nanousd or 0) <= COST_NANOUSD_MAX
