@@ -22,6 +22,7 @@ from gateway.targets import count_targets
 from policies.classify import Classifier
 from policies.document import PolicyDocument
 from policies.facts import DataClass
+from policies.inherit import Levels
 from policies.remedies import Remedy
 
 CODECS: Mapping[WireFormat, RequestCodec] = {**CLIENTS, **EMBEDDERS}
@@ -51,10 +52,15 @@ class Anyone:
 
 
 def dry_run(
-    catalogue: Catalogue, document: PolicyDocument, trial: Trial, data_class: str | None, now: float
+    catalogue: Catalogue,
+    document: PolicyDocument,
+    trial: Trial,
+    data_class: str | None,
+    now: float,
+    levels: Levels | None = None,
 ) -> tuple[DecisionRecord, tuple[Remedy, ...]]:
     """What ``document`` decides about ``trial``, all targets taken as healthy; and what would let it pass, if no
-    target may take it.
+    target may take it. ``levels``: where ``document`` is in force, with what is proved of it.
 
     Raises ``StartError`` for a request that does not parse, ``Refused`` and ``PolicyError``.
     """
@@ -63,7 +69,7 @@ def dry_run(
         prompt = CODECS[trial.format].parse_request(trial.raw, asked)
     except WireError as error:
         raise StartError(f"the request does not parse as `{trial.format}`: {error}") from error
-    routing = make_routing(catalogue, plain(document), {})
+    routing = make_routing(catalogue, levels or plain(document), {})
     asker = Anyone()
     record = decide_prompt(
         routing, prompt, asker, Classifier(), Signals(Health(), Observed()), data_class, now

@@ -6,6 +6,7 @@ the world from its first look to its last. A policy that parses fits every catal
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Literal, Protocol
 
 from backends.adapter import ProviderAdapter
@@ -143,30 +144,31 @@ class Routing:
 
 def compile_levels(levels: Levels, facts: tuple[TargetFacts, ...]) -> Chains:
     """Every policy that a key may have, fitted to the targets; one that is in force without a proof says so in its
-    label, and uses no target that none of its proofs covers, unless somebody wanted it so.
+    label, and uses no target that none of its proofs covers, unless somebody wanted it so; who wanted an overlay so
+    does not speak for the levels above it.
 
     Raises ``PolicyError`` if some do not go together.
     """
     catalogue = digest_targets(facts)
-    return {
-        chain: _compile(levels, chain, document, facts, catalogue)
-        for chain, document in levels.merged().items()
-    }
+    merged = levels.merged()
+    return {chain: _compile(levels, chain, merged, facts, catalogue) for chain in merged}
 
 
 def _compile(
     levels: Levels,
     chain: tuple[int, ...],
-    document: PolicyDocument,
+    merged: Mapping[tuple[int, ...], PolicyDocument],
     facts: tuple[TargetFacts, ...],
     catalogue: str,
 ) -> CompiledPolicy:
-    is_unproven, held_back = bool(levels.unproven & set(chain)), frozenset[str]()
-    if levels.certificates is not None and not is_unproven:
-        known = levels.certificates.get(document.digest, ())
-        is_unproven = not any(one.is_valid_for(document.digest, catalogue) for one in known)
-        if is_unproven:
-            held_back = find_uncovered(known, facts)
+    document, held_back = merged[chain], frozenset[str]()
+    wanted = tuple(takewhile(lambda version: version not in levels.unproven, chain))
+    is_unproven = wanted != chain
+    if levels.certificates is not None and wanted:
+        digest = merged[wanted].digest
+        known = levels.certificates.get(digest, ())
+        if not any(one.is_valid_for(digest, catalogue) for one in known):
+            is_unproven, held_back = True, find_uncovered(known, facts)
     version = label_version(document) + (UNPROVEN if is_unproven else "")
     return compile_policy(document, facts, version=version, held_back=held_back)
 

@@ -98,6 +98,18 @@ def test_a_provider_switched_on_after_the_proof_gets_nothing(tmp_path: Path) -> 
             assert (refused.status_code, refused.headers["x-moegate-error"]) == (503, "overloaded")
             assert "not proved" in refused.json()["error"]["message"]
             assert gateway.say().headers["x-moegate-target"].startswith("sglang")
+            tried = gateway.client.post(
+                "/admin/api/v1/policies/explain",
+                json={"request": {"model": GPT, "messages": [{"role": "user", "content": "hi"}]}},
+                headers={"authorization": f"Bearer {key}"},
+            ).json()["decision"]
+            assert tried["policy"].endswith("-unproven")
+            assert [one["by"] for one in tried["struck"]] == ["proof"]
+            over = "policy: over\ninvariants:\n  - never: 'target.boundary == \"self_hosted\"'\n"
+            [team] = gateway.rows("teams")
+            change(gateway, over, scope=f"team:{team['team_id']}", override="an exercise")
+            wait_for(lambda: "+over@" in label_of(gateway), SWITCH_SECONDS)
+            assert gateway.say(model=GPT).status_code == 503  # nobody did without the base's claim
             wait_for(lambda: bool(status(gateway)["processes"]), SWITCH_SECONDS)
             assert any("not proved with its targets" in one for one in status(gateway)["drift"])
         assert outside.requests == []
