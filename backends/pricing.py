@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from backends.target import Price, Rates, Target
+from backends.target import DAY_MINUTES, WEEK_MINUTES, Price, Rates, Target, Week
 from backends.wire.usage import Usage
 
 PER_MILLION = 10**6
@@ -33,6 +33,10 @@ about 90."""
 BOUND_WINDOW = timedelta(hours=1)
 """How long after a bound its request may still be priced: a bill is dated when the answer ends, and a
 new price may hold by then. No request may take longer: the settings see to that."""
+
+
+MINUTE = timedelta(minutes=1)
+BOUND_WINDOW_MINUTES = BOUND_WINDOW // MINUTE
 
 
 class UnknownPrice(LookupError):
@@ -58,30 +62,28 @@ FREE = Rates(input=0, output=0)
 
 
 def find_price(target: Target, at: datetime) -> Price | None:
-    """The price that holds at ``at`` (aware), with the rates of that hour; of several the one that began last. None:
+    """The price that holds at ``at`` (aware), without windows; of several the one that began last. None:
     unknown.
 
     Raises ``ValueError`` for a time without a zone.
     """
-    _refuse_naive(at)
+    at = _utc(at)
     found: Price | None = None
     for price in target.prices:
         has_begun = price.valid_from is None or price.valid_from <= at
         has_ended = price.valid_until is not None and at >= price.valid_until
         if has_begun and not has_ended and (found is None or _began_later(price, found)):
             found = price
-    return found if found is None or not found.windows else _price_of_hour(found, at)
+    if found is None or not found.windows:
+        return found
+    return found.week.find(_minute_of_week(at))
 
 
-def _price_of_hour(price: Price, at: datetime) -> Price:
-    utc = at.astimezone(UTC)
-    minute = utc.hour * 60 + utc.minute
-    for window in price.windows:
-        if window.holds(minute):
-            return msgspec.structs.replace(
-                price, rates=window.rates, tiers=window.tiers, windows=()
-            )
-    return price
+def date_bill(ended: datetime, quoted: datetime) -> datetime:
+    """The moment whose prices a bill takes: when the answer ended, and never one that the bound made at
+    ``quoted`` does not cover, though the clock was set, or the computer slept, meanwhile."""
+    first = _utc(quoted)
+    return min(max(_utc(ended), first), first + BOUND_WINDOW)
 
 
 def price_usage(target: Target, usage: Usage, at: datetime) -> Cost:
@@ -112,11 +114,12 @@ def bound_cost(
     ``image_tokens_max`` of the target; ``other_media`` counts audio and documents, whose tokens nothing
     in the request bounds: then the whole context of the target, beyond which it refuses, is reserved.
     """
+    at = _utc(at)
     input_max = input_tokens_max + images * target.image_tokens_max
     if other_media:
         input_max = max(input_max, target.context_tokens_max)
     worst = 0
-    for price in _prices_within(target, at, at + BOUND_WINDOW):
+    for price in _prices_within(target, at):
         if price is None:
             return None
         for usage in _worst_usages(price, input_max, output_tokens_max):
@@ -207,27 +210,34 @@ def _known_price(target: Target, at: datetime) -> Price | None:
     return find_price(target, at)
 
 
-def _prices_within(target: Target, start: datetime, end: datetime) -> Iterator[Price | None]:
-    """Every price that holds at some moment from ``start`` until ``end``, less than a day later; None for a gap."""
+def _prices_within(target: Target, start: datetime) -> Iterator[Price | None]:
+    """Every price that holds at some moment from ``start`` (UTC) until :data:`BOUND_WINDOW` later, that one too;
+    None for a gap."""
     yield _known_price(target, start)
     if target.is_free:
         return
+    end = start + BOUND_WINDOW
     for price in target.prices:
         for moment in (price.valid_from, price.valid_until):
             if moment is not None and start < moment <= end:
                 yield _known_price(target, moment)
-        for window in price.windows:
-            for minute in (window.start, window.end):
-                moment = _next_time(minute, start)
-                if moment <= end:
-                    yield _known_price(target, moment)
+        if price.windows:
+            for moment in _changes(price.week, start):
+                yield _known_price(target, moment)
 
 
-def _next_time(minute: int, after: datetime) -> datetime:
-    """When this minute of the day (UTC) comes next."""
-    utc = after.astimezone(UTC)
-    moment = utc.replace(hour=minute // 60, minute=minute % 60, second=0, microsecond=0)
-    return moment if moment > utc else moment + timedelta(days=1)
+def _changes(week: Week, start: datetime) -> Iterator[datetime]:
+    """When another price of ``week`` begins, after ``start`` (UTC) and within the window of a bound."""
+    minute = _minute_of_week(start)
+    wait = week.next_change(minute)
+    if wait > BOUND_WINDOW_MINUTES:  # As nearly always; the rest takes a while.
+        return
+    moment = start.replace(second=0, microsecond=0) + wait * MINUTE
+    while moment <= start + BOUND_WINDOW:
+        yield moment
+        minute = (minute + wait) % WEEK_MINUTES
+        wait = week.next_change(minute)
+        moment += wait * MINUTE
 
 
 def _worst_usages(price: Price, input_max: int, output_max: int) -> Iterator[Usage]:
@@ -267,6 +277,14 @@ def _began_later(price: Price, other: Price) -> bool:
     return price.valid_from >= other.valid_from
 
 
-def _refuse_naive(at: datetime) -> None:
+def _utc(at: datetime) -> datetime:
+    """``at`` in UTC: where clocks are put forward and back, an hour later is not an hour later."""
+    if at.tzinfo is UTC:
+        return at
     if at.tzinfo is None:
         raise ValueError("a price is asked for at a time without a zone")
+    return at.astimezone(UTC)
+
+
+def _minute_of_week(utc: datetime) -> int:
+    return utc.weekday() * DAY_MINUTES + utc.hour * 60 + utc.minute

@@ -4,8 +4,11 @@ Promises: values are immutable and built once per configuration. Prices are exac
 Loading them from data is :mod:`backends.catalogue`; the arithmetic is :mod:`backends.pricing`.
 """
 
+import functools
+from bisect import bisect_right
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -54,25 +57,34 @@ class Tier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rates: Rates
 
 
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+WEEKDAYS: tuple[Weekday, ...] = get_args(Weekday)
+DAY_MINUTES = 24 * 60
+WEEK_MINUTES = 7 * DAY_MINUTES
+
+
 class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Hours of each day (UTC) in which other rates hold: from minute ``start`` of the day until before minute
-    ``end``, over midnight where that is the lesser."""
+    """Hours (UTC) in which other rates hold: on each of ``days`` from minute ``start`` of the day until before
+    minute ``end``, which is of the next day where it is not the greater. The whole day is 0 until 1440."""
 
     start: int
     end: int
     rates: Rates
     tiers: tuple[Tier, ...] = ()
+    days: tuple[Weekday, ...] = WEEKDAYS
 
-    def holds(self, minute: int) -> bool:
-        """Whether it holds at this minute of the day."""
-        if self.start < self.end:
-            return self.start <= minute < self.end
-        return minute >= self.start or minute < self.end
+    def spans(self) -> Iterator[tuple[int, int]]:
+        """From which minute of the week (Monday 00:00 is 0) it holds for how many minutes, day by day."""
+        length = (
+            self.end - self.start if self.end > self.start else self.end + DAY_MINUTES - self.start
+        )
+        for day in self.days:
+            yield WEEKDAYS.index(day) * DAY_MINUTES + self.start, length
 
 
-class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Rates with their validity (aware UTC, end exclusive), tiers in rising order, hours of the day in which others
-    hold (which do not overlap), and source."""
+class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
+    """Rates with their validity (aware UTC, end exclusive), tiers in rising order, windows in which others hold
+    (no two at one time), and source."""
 
     rates: Rates
     valid_from: datetime | None = None
@@ -80,6 +92,42 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tiers: tuple[Tier, ...] = ()
     source: str = ""
     windows: tuple[Window, ...] = ()
+
+    @functools.cached_property
+    def week(self) -> "Week":
+        """The week that its windows make, laid out once: a request looks up."""
+        return _lay_out(self)
+
+
+class Week(msgspec.Struct, frozen=True):
+    """Prices without windows, one after the other: ``prices[n]`` holds from minute ``starts[n]`` of the week (UTC)
+    until the next begins, the last until the week is over. ``starts[0]`` is 0."""
+
+    starts: tuple[int, ...]
+    prices: tuple[Price, ...]
+
+    def find(self, minute: int) -> Price:
+        """What holds at this minute of the week."""
+        return self.prices[bisect_right(self.starts, minute) - 1]
+
+    def next_change(self, minute: int) -> int:
+        """How many minutes after ``minute`` of the week another price may begin: at least one, a week at most."""
+        at = bisect_right(self.starts, minute)
+        return (self.starts[at] if at < len(self.starts) else WEEK_MINUTES) - minute
+
+
+def _lay_out(price: Price) -> Week:
+    usual = msgspec.structs.replace(price, windows=())
+    changes: dict[int, Price] = {}
+    for window in price.windows:
+        special = msgspec.structs.replace(usual, rates=window.rates, tiers=window.tiers)
+        for start, length in window.spans():
+            changes[start] = special
+            # Where the next one begins at once, it is that one's.
+            changes.setdefault((start + length) % WEEK_MINUTES, usual)
+    changes.setdefault(0, changes[max(changes)])
+    starts = tuple(sorted(changes))
+    return Week(starts, tuple(changes[start] for start in starts))
 
 
 class Target(msgspec.Struct, frozen=True):

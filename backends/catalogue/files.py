@@ -11,14 +11,24 @@ from decimal import Decimal, InvalidOperation
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from importlib.resources import files
-from itertools import pairwise
 from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 import yaml
 
-from backends.target import Adapter, Capability, Price, Rates, Tier, Window
+from backends.target import (
+    DAY_MINUTES,
+    WEEK_MINUTES,
+    WEEKDAYS,
+    Adapter,
+    Capability,
+    Price,
+    Rates,
+    Tier,
+    Weekday,
+    Window,
+)
 from backends.wire.prompt import WireFormat
 
 NANO = 10**9
@@ -29,11 +39,23 @@ IMAGE_TOKENS_UNKNOWN = 16_384
 """The most that one image is to a model that does not say: the upper end of Qwen2-VL's default range (its
 model card), the largest among the open ones that we know."""
 T = TypeVar("T")
-Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+Place = tuple[str | int, ...]
+_Safe: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Ten times faster where PyYAML was built with libyaml, as its wheels are; safe either way."""
 
-DAY_MINUTES = 24 * 60
-_TIME_OF_DAY = re.compile(r"([0-9]{1,2}):([0-5][0-9])")
+
+class Loader(_Safe):
+    """Takes ``16:30`` for the text that it is. YAML 1.1 reads 990, a number to the base of 60, and then nobody can
+    tell it from ``990``, nor ``8``, eight minutes past midnight, from eight o'clock."""
+
+
+_TIME = ("tag:yaml.org,2002:str", re.compile(r"[-+]?[0-9]+(:[0-9.]+)+"))
+Loader.yaml_implicit_resolvers = {
+    first: [_TIME, *known] if first in "+-0123456789" else known
+    for first, known in _Safe.yaml_implicit_resolvers.items()
+}
+
+_TIME_OF_DAY = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])|24:00")
 Usd = Annotated[str, msgspec.Meta(min_length=1)] | int | float
 """USD per million tokens. A float of YAML is taken as its shortest decimal, which is what was written."""
 TOKENS_MAX = 10**9
@@ -46,7 +68,12 @@ Quality = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class CatalogueError(ValueError):
-    """A catalogue file that cannot be used; the message is one line with its place."""
+    """A catalogue file that cannot be used; the message is one line. ``place`` is where in the target's entry the
+    mistake stands, as long as the message does not say so itself."""
+
+    def __init__(self, message: str, place: tuple[str | int, ...] = ()) -> None:
+        super().__init__(message)
+        self.place = place
 
 
 class Variables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -117,15 +144,17 @@ class TierData(PriceData, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
 
 class WindowData(PriceData, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Prices of some hours of each day, ``from`` until ``until`` (UTC, "16:30"); the tiers are those of the hours."""
+    """Prices from ``from`` until ``until`` (UTC, ``16:30``) of each day, or of ``days`` alone; over midnight where
+    ``until`` is the lesser: then the days are those on which it begins. The tiers are those of the hours."""
 
     start: "TimeOfDay" = msgspec.field(name="from")
     until: "TimeOfDay"
+    days: Annotated[tuple[Weekday, ...], msgspec.Meta(min_length=1)] = WEEKDAYS
     tiers: tuple[TierData, ...] = ()
 
 
-TimeOfDay = str | int
-"""``16:30``, which YAML reads as a number of minutes (sexagesimal, YAML 1.1), or "16:30"."""
+TimeOfDay = str | int | float
+"""A number is none, but is told so in better words than those of a type."""
 
 
 class ModelData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -136,6 +165,7 @@ class ModelData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     can: tuple[Capability, ...] = ()
     price: PriceData | None = None
     tiers: tuple[TierData, ...] = ()
+    windows: tuple[WindowData, ...] = ()
     regional: str | None = None
 
 
@@ -187,72 +217,86 @@ def make_price(
 ) -> Price:
     """A price of ``data``, every rate times ``factor``. Raises :class:`CatalogueError`."""
     return Price(
-        rates=_rates(data, source, factor),
-        tiers=_tiers(tiers, source, factor),
+        rates=_rates(data, ("price",), factor),
+        tiers=_tiers(tiers, (), factor),
         source=source,
-        windows=_windows(windows, source, factor),
+        windows=_windows(windows, factor),
     )
 
 
-def _tiers(tiers: Sequence[TierData], source: str, factor: str | None) -> tuple[Tier, ...]:
-    ordered = sorted(tiers, key=lambda tier: tier.above)
-    for one, next_one in pairwise(ordered):
-        if one.above == next_one.above:
-            raise CatalogueError(f"two tiers of {source} begin above {one.above} tokens")
-    return tuple(Tier(tier.above, _rates(tier, source, factor)) for tier in ordered)
+def _tiers(tiers: Sequence[TierData], place: Place, factor: str | None) -> tuple[Tier, ...]:
+    made: dict[int, Tier] = {}
+    for at, data in enumerate(tiers):
+        here = (*place, "tiers", at)
+        if data.above in made:
+            raise CatalogueError(f"another tier begins above {data.above} tokens too", here)
+        made[data.above] = Tier(data.above, _rates(data, here, factor))
+    return tuple(made[above] for above in sorted(made))
 
 
-def _windows(windows: Sequence[WindowData], source: str, factor: str | None) -> tuple[Window, ...]:
+def _windows(windows: Sequence[WindowData], factor: str | None) -> tuple[Window, ...]:
     made: list[Window] = []
-    taken = bytearray(DAY_MINUTES)
-    for data in windows:
-        start, end = _minute(data.start), _minute(data.until)
-        if start == end:
-            raise CatalogueError(f"the window from {_say(start)} until {_say(end)} has no length")
-        rates = _rates(data, source, factor)
-        window = Window(start, end, rates, _tiers(data.tiers, source, factor))
-        for minute in range(DAY_MINUTES):
-            if window.holds(minute):
-                if taken[minute]:
-                    raise CatalogueError(f"two windows of {source} hold at {_say(minute)}")
-                taken[minute] = 1
-        made.append(window)
+    for at, data in enumerate(windows):
+        here = ("windows", at)
+        start = _minute(data.start, (*here, "from"))
+        if start == DAY_MINUTES:
+            raise CatalogueError("a day begins at `00:00`", (*here, "from"))
+        end = _minute(data.until, (*here, "until"))
+        if start == end % DAY_MINUTES and (start, end) != (0, DAY_MINUTES):
+            raise CatalogueError(
+                "it ends when it begins; all day is `{from: 00:00, until: 24:00}`", here
+            )
+        if len(set(data.days)) < len(data.days):
+            raise CatalogueError("a day is named twice", (*here, "days"))
+        rates, tiers = _rates(data, here, factor), _tiers(data.tiers, here, factor)
+        made.append(Window(start, end, rates, tiers, data.days))
+    _check_apart(made)
     return tuple(made)
 
 
-def _minute(said: TimeOfDay) -> int:
-    """The minute of the day; a day ends at 24:00, which is the next one's 00:00."""
-    if isinstance(said, str):
-        found = _TIME_OF_DAY.fullmatch(said)
-        minute = int(found[1]) * 60 + int(found[2]) if found else -1
-    else:
-        minute = said
-    if not 0 <= minute <= DAY_MINUTES:
-        raise CatalogueError(f'`{str(said)[:40]}` is no time of the day: write "16:30" (UTC)')
-    return minute % DAY_MINUTES
+def _check_apart(windows: Sequence[Window]) -> None:
+    spans = sorted(
+        (start, start + length, at)
+        for at, window in enumerate(windows)
+        for start, length in window.spans()
+    )
+    following = [*spans[1:], *((start + WEEK_MINUTES, end, at) for start, end, at in spans[:1])]
+    for (_start, end, one), (start, _end, other) in zip(spans, following, strict=True):
+        if start < end:
+            day, minute = divmod(start % WEEK_MINUTES, DAY_MINUTES)
+            when = f"{WEEKDAYS[day]} {minute // 60:02d}:{minute % 60:02d}"
+            raise CatalogueError(
+                f"`windows[{min(one, other)}]` holds too at {when} (UTC); only one may",
+                ("windows", max(one, other)),
+            )
 
 
-def _say(minute: int) -> str:
-    return f"{minute // 60:02d}:{minute % 60:02d}"
+def _minute(said: TimeOfDay, place: Place) -> int:
+    """The minute of the day, from 0 to 1440."""
+    if not isinstance(said, str) or not _TIME_OF_DAY.fullmatch(said):
+        raise CatalogueError(f"`{str(said)[:40]}` is no time of the day: write `16:30`", place)
+    hours, minutes = said.split(":")
+    return int(hours) * 60 + int(minutes)
 
 
-def _rates(data: PriceData, where: str, factor: str | None) -> Rates:
-    def convert(usd: str | float | None) -> int | None:
-        return None if usd is None else nanousd_per_mtok(usd, where, factor)
+def _rates(data: PriceData, place: Place, factor: str | None) -> Rates:
+    def convert(name: str) -> int | None:
+        usd: Usd | None = getattr(data, name)
+        return None if usd is None else nanousd_per_mtok(usd, (*place, name), factor)
 
     return Rates(
-        input=nanousd_per_mtok(data.input, where, factor),
-        output=nanousd_per_mtok(data.output, where, factor),
-        cache_read=convert(data.cache_read),
-        cache_write=convert(data.cache_write),
-        cache_write_1h=convert(data.cache_write_1h),
+        input=nanousd_per_mtok(data.input, (*place, "input"), factor),
+        output=nanousd_per_mtok(data.output, (*place, "output"), factor),
+        cache_read=convert("cache_read"),
+        cache_write=convert("cache_write"),
+        cache_write_1h=convert("cache_write_1h"),
     )
 
 
-def nanousd_per_mtok(usd: str | float, where: str, factor: str | None = None) -> int:
+def nanousd_per_mtok(usd: str | float, place: Place = (), factor: str | None = None) -> int:
     """USD per million tokens as exact nano-dollars per million tokens, at most a million USD.
 
-    Raises :class:`CatalogueError`.
+    Raises :class:`CatalogueError` with ``place``.
     """
     try:
         value = Decimal(str(usd))
@@ -260,12 +304,12 @@ def nanousd_per_mtok(usd: str | float, where: str, factor: str | None = None) ->
     except InvalidOperation:
         is_price, value = False, Decimal(0)
     if not is_price:
-        raise CatalogueError(f"`{str(usd)[:40]}` in {where} is no price in USD per million tokens")
+        raise CatalogueError(f"`{str(usd)[:40]}` is no price in USD per million tokens", place)
     # Fractions of numbers far below the finest price would fill the memory: they are not made.
     is_tiny = value != 0 and value.adjusted() < -PLACES_MAX
     exact = Fraction(0 if is_tiny else value) * NANO * Fraction(factor or 1)
     if is_tiny or exact.denominator != 1:
-        raise CatalogueError(f"the price `{str(usd)[:40]}` in {where} is finer than a nano-dollar")
+        raise CatalogueError(f"the price `{str(usd)[:40]}` is finer than a nano-dollar", place)
     return exact.numerator
 
 

@@ -18,13 +18,14 @@ import msgspec
 from backends.catalogue.files import (
     IMAGE_TOKENS_UNKNOWN,
     CatalogueError,
+    ModelData,
     Provider,
     make_price,
     read_models,
     read_providers,
 )
 from backends.catalogue.overrides import Draft, apply_overrides
-from backends.target import Endpoint, Secret, SelfHosted, ServedModel, Target
+from backends.target import Endpoint, Price, Secret, SelfHosted, ServedModel, Target
 
 SELF_HOSTED_CAPABILITIES = frozenset(
     {"tools", "parallel_tools", "json_schema", "images", "seed", "choices", "logprobs"}
@@ -154,11 +155,7 @@ def _provider_targets(name: str, provider: Provider, base_url: str) -> list[Targ
             capabilities=frozenset(said.can if "embed" in said.can else (*said.can, *provider.can)),
             context_tokens_max=said.context,
             output_tokens_max=said.output,
-            prices=(
-                (make_price(said.price, said.tiers, file.source, host_region and said.regional),)
-                if said.price
-                else ()
-            ),
+            prices=_built_in_prices(f"{name}/{model}", said, file.source, host_region),
             aliases=tuple(aliases.get(model, ())),
             quality=provider.auto.get(model),
             image_tokens_max=provider.image_tokens_max(model),
@@ -167,6 +164,19 @@ def _provider_targets(name: str, provider: Provider, base_url: str) -> list[Targ
         )
         for model, said in file.models.items()
     ]
+
+
+def _built_in_prices(
+    name: str, said: ModelData, source: str, host_region: str | None
+) -> tuple[Price, ...]:
+    if said.price is None:
+        return ()
+    factor = host_region and said.regional
+    try:
+        return (make_price(said.price, said.tiers, source, factor, said.windows),)
+    except CatalogueError as error:
+        place = ".".join(map(str, error.place))
+        raise CatalogueError(f"`{name}`, `{place}`: {error}") from error
 
 
 def _add_self_hosted(found: SelfHosted, credential: Secret | None, draft: Draft) -> None:

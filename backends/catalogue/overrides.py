@@ -226,7 +226,7 @@ def _try_prices(
     try:
         return _price_changes(known, data, file.where(place))
     except CatalogueError as error:
-        file.refuse((*place, "price"), str(error))
+        file.refuse((*place, *(error.place or ("price",))), str(error))
 
 
 def _price_changes(known: tuple[Price, ...], data: TargetData, where: str) -> dict[str, object]:
@@ -238,8 +238,9 @@ def _price_changes(known: tuple[Price, ...], data: TargetData, where: str) -> di
         raise CatalogueError(
             f"a price is rates (`input`, `output`) or the word `free`, not `{data.price}`"
         )
-    if data.tiers or data.windows or data.valid_from or data.valid_until:
-        raise CatalogueError("`tiers`, `windows`, `valid_from` and `valid_until` need a `price`")
+    for name in ("tiers", "windows", "valid_from", "valid_until"):
+        if getattr(data, name):
+            raise CatalogueError(f"`{name}` needs a `price`", (name,))
     return {}
 
 
@@ -252,7 +253,7 @@ def _prices(
         valid_until=data.valid_until,
     )
     if data.valid_from and data.valid_until and data.valid_from >= data.valid_until:
-        raise CatalogueError("`valid_until` is not after `valid_from`")
+        raise CatalogueError("`valid_until` is not after `valid_from`", ("valid_until",))
     is_dated = data.valid_from is not None or data.valid_until is not None
     return (*known, price) if is_dated else (price,)
 

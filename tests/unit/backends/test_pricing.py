@@ -1,6 +1,6 @@
 """Money: exact sums, rounded once; bounds that no bill passes; nothing unknown is ever free."""
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import timedelta
 from fractions import Fraction
 from math import ceil, floor
 
@@ -20,12 +20,10 @@ from backends.pricing import (
     price_tokens,
     price_usage,
 )
-from backends.target import Price, Rates, Target, Tier, Window
+from backends.target import Price, Rates, Tier
 from backends.wire.usage import Usage
-from gateway.settings import REQUEST_SECONDS_MAX
+from tests.unit.backends.prices import NOW, USD_PER_MTOK, price_values, target, usages
 
-NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-USD_PER_MTOK = 10**9
 OPUS = Price(
     Rates(
         input=4 * USD_PER_MTOK,
@@ -39,47 +37,6 @@ SOL = Price(
     Rates(2 * USD_PER_MTOK, 10 * USD_PER_MTOK, cache_read=USD_PER_MTOK // 5),
     tiers=(Tier(272_000, Rates(4 * USD_PER_MTOK, 15 * USD_PER_MTOK, USD_PER_MTOK * 2 // 5)),),
 )
-
-
-def target(*prices: Price, is_free: bool = False, image_tokens_max: int = 3000) -> Target:
-    return Target(
-        name="host/model",
-        provider="host",
-        adapter="gpt",
-        format="openai-chat",
-        model="model",
-        endpoint="host",
-        boundary="external",
-        region="us",
-        capabilities=frozenset(),
-        context_tokens_max=1_000_000,
-        output_tokens_max=64_000,
-        prices=prices,
-        is_free=is_free,
-        image_tokens_max=image_tokens_max,
-    )
-
-
-amounts = st.one_of(st.integers(0, 10**12), st.sampled_from([0, 1, 37_500_000, 2 * USD_PER_MTOK]))
-rates = st.builds(
-    Rates, amounts, amounts, st.none() | amounts, st.none() | amounts, st.none() | amounts
-)
-
-
-@st.composite
-def price_values(draw: st.DrawFn) -> Price:
-    limits = sorted(draw(st.sets(st.integers(1, 2_000_000), max_size=3)))
-    return Price(draw(rates), tiers=tuple(Tier(limit, draw(rates)) for limit in limits))
-
-
-@st.composite
-def usages(draw: st.DrawFn, input_max: int = 3_000_000, output_max: int = 1_000_000) -> Usage:
-    total = draw(st.integers(0, input_max))
-    read = draw(st.integers(0, total))
-    write = draw(st.integers(0, total - read))
-    write_1h = draw(st.integers(0, total - read - write))
-    output = draw(st.integers(0, output_max))
-    return Usage(total, output, read, write, write_1h, draw(st.integers(0, output)))
 
 
 def oracle(price: Price, usage: Usage) -> Fraction:
@@ -380,76 +337,6 @@ def test_the_bound_is_tight_for_one_of_the_usages(price: Price, size: int, outpu
     assert bound == max(ceil(oracle(price, usage)) for usage in possible)
 
 
-@st.composite
-def windows(draw: st.DrawFn) -> tuple[Window, ...]:
-    """Up to three windows that do not overlap, one over midnight among them or not."""
-    cuts = sorted(draw(st.sets(st.integers(0, 1439), min_size=2, max_size=6)))
-    pairs = list(zip(cuts, [*cuts[1:], cuts[0]], strict=True))
-    chosen = draw(st.lists(st.sampled_from(pairs), unique=True, max_size=3))
-    return tuple(Window(start, end, draw(rates)) for start, end in chosen)
-
-
-def rates_at(price: Price, at: datetime) -> Rates:
-    """Another way: walk minute by minute from each window's start until its end."""
-    now = at.hour * 60 + at.minute
-    for window in price.windows:
-        minute = window.start
-        while True:
-            if minute == now:
-                return window.rates
-            minute = (minute + 1) % 1440
-            if minute == window.end:
-                break
-    return price.rates
-
-
-moments = st.datetimes(
-    datetime(2026, 11, 23), datetime(2026, 11, 26), timezones=st.just(UTC)  # noqa: DTZ001  # the strategy adds it
-)  # fmt: skip
-
-
-@given(rates, windows(), moments)
-def test_the_hour_of_the_day_names_the_rates(
-    usual: Rates, hours: tuple[Window, ...], at: datetime
-) -> None:
-    """In a window its rates, at its end no more; in any zone that says the same moment."""
-    price = Price(usual, windows=hours)
-    elsewhere = at.astimezone(timezone(timedelta(hours=5, minutes=45)))
-    for moment in (at, elsewhere):
-        found = find_price(target(price), moment)
-        assert found is not None
-        assert found.rates == rates_at(price, at)
-
-
-@given(
-    rates, windows(), moments, usages(2_000, 2_000),
-    st.timedeltas(timedelta(), BOUND_WINDOW),
-)  # fmt: skip
-def test_no_bill_of_any_hour_passes_the_bound(
-    usual: Rates, hours: tuple[Window, ...], at: datetime, usage: Usage, later: timedelta
-) -> None:
-    """A request that begins in cheap hours and ends in dear ones, over midnight too."""
-    offered = target(Price(usual, windows=hours))
-    bound = bound_cost(
-        offered,
-        input_tokens_max=usage.input_tokens,
-        images=0,
-        output_tokens_max=usage.output_tokens,
-        at=at,
-    )
-    assert bound is not None
-    assert price_usage(offered, usage, at + later).nanousd <= bound
-
-
-def test_a_bound_counts_no_hours_that_are_far() -> None:
-    """What is dear at noon does not bind a request at night."""
-    noon = Window(12 * 60, 13 * 60, Rates(10**9, 10**9))
-    offered = target(Price(Rates(10**6, 10**6), windows=(noon,)))
-    limits = {"input_tokens_max": 10**6, "images": 0, "output_tokens_max": 0}
-    bounds = [bound_cost(offered, **limits, at=NOW.replace(hour=hour)) for hour in (3, 11, 12, 13)]
-    assert bounds == [10**6, 10**9, 10**9, 10**6]
-
-
 def test_what_is_read_from_a_cache_is_expected_at_its_rate() -> None:
     """At most all of the input."""
     offered = target(OPUS)
@@ -462,8 +349,3 @@ def test_what_is_read_from_a_cache_is_expected_at_its_rate() -> None:
     assert [expect(0), expect(500), expect(1000), expect(5000)] == [
         4_000_000, 2_100_000, 200_000, 200_000,
     ]  # fmt: skip
-
-
-def test_a_request_is_over_within_what_its_bound_covers() -> None:
-    """With time left to book it."""
-    assert timedelta(seconds=REQUEST_SECONDS_MAX + 30) < BOUND_WINDOW

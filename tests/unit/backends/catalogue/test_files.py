@@ -22,13 +22,13 @@ NANO = 10**9
 @given(st.integers(0, 10**15))
 def test_a_decimal_price_is_exact(nanousd: int) -> None:
     """Every whole number of nano-dollars per million tokens survives its text in USD."""
-    assert nanousd_per_mtok(format(Decimal(nanousd) / NANO, "f"), "here") == nanousd
+    assert nanousd_per_mtok(format(Decimal(nanousd) / NANO, "f")) == nanousd
 
 
 @given(st.decimals(min_value=0, max_value=1000, places=6, allow_nan=False))
 def test_a_float_of_yaml_means_what_was_written(usd: Decimal) -> None:
     """Six places of a price up to a thousand dollars: no binary rest shows."""
-    assert nanousd_per_mtok(float(usd), "here") == usd * NANO
+    assert nanousd_per_mtok(float(usd)) == usd * NANO
 
 
 @pytest.mark.parametrize(
@@ -48,16 +48,18 @@ def test_a_float_of_yaml_means_what_was_written(usd: Decimal) -> None:
     ],
 )
 def test_what_is_no_price_is_refused(usd: str | float) -> None:
-    """Not a number, negative, or finer than a nano-dollar: the place is in the message."""
-    with pytest.raises(CatalogueError, match="here"):
-        nanousd_per_mtok(usd, "here")
+    """Not a number, negative, or finer than a nano-dollar: the error knows the place."""
+    with pytest.raises(CatalogueError, match="price") as refused:
+        nanousd_per_mtok(usd, ("tiers", 0, "input"))
+    assert refused.value.place == ("tiers", 0, "input")
 
 
 def test_two_tiers_at_one_length_are_refused() -> None:
     """Which one holds would depend on their order."""
     tier = TierData(above=5, input="1", output="1")
-    with pytest.raises(CatalogueError, match="two tiers of here begin above 5 tokens"):
+    with pytest.raises(CatalogueError, match="another tier begins above 5 tokens too") as refused:
         make_price(PriceData("1", "1"), (tier, tier), "here")
+    assert refused.value.place == ("tiers", 1)
 
 
 # USD per million tokens as the providers' price pages had them in November 2026 (input, cache read, cache

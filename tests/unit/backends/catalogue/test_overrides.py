@@ -94,7 +94,7 @@ def test_tiers_come_with_a_price(tmp_path: Path) -> None:
     alone = refusal(
         tmp_path, "targets: {openai/gpt-5.5: {tiers: [{above: 1, input: 1, output: 1}]}}"
     )
-    assert "need a `price`" in alone
+    assert "`targets.openai/gpt-5.5.tiers`: `tiers` needs a `price`" in alone
 
 
 def priced_by_hour(*windows: str) -> str:
@@ -106,7 +106,7 @@ def priced_by_hour(*windows: str) -> str:
 
 @pytest.mark.parametrize("hours", ["from: 16:30, until: 00:30", 'from: "16:30", until: "0:30"'])
 def test_a_price_may_differ_by_the_hour(tmp_path: Path, hours: str) -> None:
-    """Times as everybody writes them, though YAML reads some as numbers; over midnight too."""
+    """Times as everybody writes them, though YAML would read some as numbers; over midnight too."""
     target = load(tmp_path, priced_by_hour(hours, "from: 2:00, until: 3:00")).get("openai/gpt-5.5")
 
     def input_rate(hour: int, minute: int) -> int:
@@ -118,22 +118,84 @@ def test_a_price_may_differ_by_the_hour(tmp_path: Path, hours: str) -> None:
     assert [input_rate(*one) for one in times] == [4, 1, 1, 1, 4, 1, 4]
 
 
+def test_a_price_may_differ_by_the_day_of_the_week(tmp_path: Path) -> None:
+    """All of the weekend, and Friday's night until it begins; windows that abut do not overlap."""
+    text = priced_by_hour(
+        "days: [sun, sat], from: 00:00, until: 24:00", "days: [fri], from: 22:00, until: 00:00"
+    )
+    target = load(tmp_path, text).get("openai/gpt-5.5")
+
+    def input_rate(day: int, hour: int) -> int:
+        price = find_price(target, datetime(2026, 11, day, hour, tzinfo=UTC))
+        assert price is not None
+        return price.rates.input // 10**9
+
+    friday, saturday, sunday, monday = 27, 28, 29, 30
+    assert [input_rate(friday, 21), input_rate(friday, 22), input_rate(saturday, 0)] == [4, 1, 1]
+    assert [input_rate(sunday, 23), input_rate(monday, 0), input_rate(monday, 22)] == [1, 4, 4]
+
+
+def test_hours_have_tiers_of_their_own(tmp_path: Path) -> None:
+    """Those of the price are not theirs."""
+    text = (
+        "targets: {openai/gpt-5.5: {price: {input: 4, output: 20}, tiers: [{above: 9, input: 8, "
+        "output: 40}], windows: [{from: 1:00, until: 2:00, input: 1, output: 5, tiers: [{above: 5, "
+        "input: 2, output: 10}]}, {from: 2:00, until: 3:00, input: 1, output: 5}]}}"
+    )
+    target = load(tmp_path, text).get("openai/gpt-5.5")
+
+    def tiers(hour: int) -> list[tuple[int, int]]:
+        price = find_price(target, datetime(2026, 11, 23, hour, tzinfo=UTC))
+        assert price is not None
+        return [(tier.above_input_tokens, tier.rates.input // 10**9) for tier in price.tiers]
+
+    assert [tiers(0), tiers(1), tiers(2)] == [[(9, 8)], [(5, 2)], []]
+
+
 @pytest.mark.parametrize(
-    ("windows", "words"),
+    ("windows", "line", "message"),
     [
-        (["from: 16:30, until: 16:30"], "the window from 16:30 until 16:30 has no length"),
-        (["from: 16:30, until: 00:30", "from: 00:00, until: 01:00"], "hold at 00:00"),
-        (["from: 25:00, until: 26:00"], 'is no time of the day: write "16:30" (UTC)'),
-        (["from: noon, until: 26:00"], "`noon` is no time of the day"),
-        (["until: 16:30"], "missing required field `from`"),
-        (["from: 1:00, until: 2:00, untli: 3:00"], "no such key: did you mean `until`?"),
+        (
+            ["from: 16:30, until: 16:30"], 5,
+            "[0]`: it ends when it begins; all day is `{from: 00:00, until: 24:00}`",
+        ),
+        (
+            ["from: 16:30, until: 00:30", "from: 5:00, until: 6:00", "from: 0:29, until: 1:00"], 7,
+            "[2]`: `windows[0]` holds too at tue 00:29 (UTC); only one may",
+        ),
+        (
+            ["from: 9:00, until: 18:00", "days: [wed], from: 12:00, until: 13:00"], 6,
+            "[1]`: `windows[0]` holds too at wed 12:00 (UTC); only one may",
+        ),
+        (
+            ["days: [mon], from: 0:00, until: 1:00", "days: [sun], from: 23:00, until: 2:00"], 6,
+            "[1]`: `windows[0]` holds too at mon 00:00 (UTC); only one may",
+        ),
+        (["from: 25:00, until: 26:00"], 5, "[0].from`: `25:00` is no time of the day: write `16:30`"),
+        (["from: 24:00, until: 6:00"], 5, "[0].from`: a day begins at `00:00`"),
+        (["from: 8, until: 18"], 5, "[0].from`: `8` is no time of the day: write `16:30`"),
+        (["from: 8:00, until: 990"], 5, "[0].until`: `990` is no time of the day: write `16:30`"),
+        (["from: 8:00, until: 9:5"], 5, "[0].until`: `9:5` is no time of the day: write `16:30`"),
+        (["from: 8:00:00, until: 9:00"], 5, "[0].from`: `8:00:00` is no time of the day: write"),
+        (["from: noon, until: 26:00"], 5, "[0].from`: `noon` is no time of the day: write `16:30`"),
+        (["until: 16:30"], 5, "[0]`: Object missing required field `from`"),
+        (["from: 1:00, until: 2:00, untli: 3:00"], 5, "[0].untli`: there is no such key: did you mean"),
+        (["days: [monday], from: 1:00, until: 2:00"], 5, "[0].days[0]`: Invalid enum value 'monday'"),
+        (["days: [], from: 1:00, until: 2:00"], 5, "[0].days`: Expected `array` of length >= 1"),
+        (["days: [mon, mon], from: 1:00, until: 2:00"], 5, "[0].days`: a day is named twice"),
+        (["from: 1:00, until: 2:00, cache_read: -1"], 5, "[0].cache_read`: `-1` is no price in USD"),
+        (
+            ["from: 1:00, until: 2:00, tiers: [{above: 1, input: x, output: 1}]"], 5,
+            "[0].tiers[0].input`: `x` is no price in USD",
+        ),
     ],
-)
+)  # fmt: skip
 def test_hours_that_make_no_sense_are_refused(
-    tmp_path: Path, windows: list[str], words: str
+    tmp_path: Path, windows: list[str], line: int, message: str
 ) -> None:
-    """With the place and what would be right."""
-    assert words in refusal(tmp_path, priced_by_hour(*windows))
+    """With the line and the member, and what would be right; a number is never guessed to be an hour."""
+    expected = f"`FILE` line {line}, `targets.openai/gpt-5.5.windows{message}"
+    assert refusal(tmp_path, priced_by_hour(*windows)).startswith(expected)
 
 
 @pytest.mark.parametrize(
@@ -275,8 +337,8 @@ TARGET = "targets:\n  openai/gpt-5.5:\n    "
         (
             TARGET + "price: {input: -1, output: 1}",
             (
-                "`FILE` line 3, `targets.openai/gpt-5.5.price`: `-1` in `FILE` line 2, "
-                "`targets.openai/gpt-5.5` is no price in USD per million tokens"
+                "`FILE` line 3, `targets.openai/gpt-5.5.price.input`: `-1` is no price in USD per "
+                "million tokens"
             ),
         ),
         (
