@@ -51,6 +51,7 @@ RATES = {
     "cache_write": "cache_creation_input_token_cost",
     "cache_write_1h": "cache_creation_input_token_cost_above_1hr",
 }
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 UPLIFTS = ("regional_processing_uplift_multiplier_eu", "regional_processing_uplift_multiplier_us")
 PER_MILLION = Decimal(10**6)
 
@@ -122,12 +123,7 @@ def describe(model: str, entry: Entry) -> Entry:
     described: Entry = {"context": context, "output": output}
     described["can"] = capabilities(entry)
     described["price"] = shown(base)
-    tiers = [
-        {"above": threshold, **shown(base | rates(entry, f"_above_{label}_tokens"))}
-        for label, threshold in sorted(thresholds(entry), key=lambda pair: pair[1])
-    ]
-    if tiers:
-        described["tiers"] = tiers
+    described |= special(entry, base)
     uplifts = {str(entry[key]) for key in UPLIFTS if key in entry}
     if len(uplifts) > 1:
         raise Unusable("with several regional uplifts")
@@ -189,6 +185,50 @@ def thresholds(entry: Entry) -> set[tuple[str, int]]:
         if match := re.fullmatch(r"(?:in|out)put_cost_per_token_above_((\d+)k)_tokens", key):
             found.add((match[1], int(match[2]) * 1000))
     return found
+
+
+def special(entry: Entry, base: dict[str, Decimal]) -> Entry:
+    """Prices by length and by the hour, where there are any. Raises :class:`Unusable`."""
+    tiers = [
+        {"above": threshold, **shown(base | rates(entry, f"_above_{label}_tokens"))}
+        for label, threshold in sorted(thresholds(entry), key=lambda pair: pair[1])
+    ]
+    found: Entry = {"tiers": tiers} if tiers else {}
+    if "off_peak_pricing" in entry:
+        if tiers:
+            raise Unusable("with prices by length and by the hour")
+        found["windows"] = windows(entry["off_peak_pricing"], base)
+    return found
+
+
+def windows(said: object, base: dict[str, Decimal]) -> list[Entry]:
+    """The hours that have other prices. Raises :class:`Unusable` for what the map says in yet another way.
+
+    LiteLLM takes a rule's weekdays for those of the moment itself, in UTC where no zone is named; windows here
+    take them for those on which they begin. So none is left to go over midnight.
+    """
+    if not isinstance(said, dict) or not said.keys() <= {"windows", "hours_utc", *RATES.values()}:
+        raise Unusable("with hours that cannot be said here")
+    price = shown(base | rates(said, ""))
+    rules = [*said.get("windows", ()), *([said] if "hours_utc" in said else ())]
+    found: list[Entry] = []
+    for rule in rules:
+        hours = rule["hours_utc"]
+        numbers = rule.get("weekdays", ())
+        for one in [hours] if isinstance(hours, str) else hours:
+            for begin, end in within_a_day(*one.split("-")):
+                when: Entry = {"from": begin, "until": end}
+                days: Entry = {"days": [WEEKDAYS[number - 1] for number in numbers]}
+                found.append(when | (days if numbers else {}) | price)
+    return found
+
+
+def within_a_day(begin: str, end: str) -> list[tuple[str, str]]:
+    """``begin`` until ``end``, cut at midnight; all day if they are the same."""
+    if begin < end:
+        return [(begin, end)]
+    parts = [(begin, "24:00"), ("00:00", end)]
+    return [part for part in parts if part[0] != part[1]]
 
 
 def shown(values: dict[str, Decimal]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -16,6 +16,7 @@ from backends.catalogue import (
     read_models,
     read_providers,
 )
+from backends.pricing import find_price
 from backends.target import Endpoint, Secret, SelfHosted, ServedModel, Target
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -251,6 +252,22 @@ def test_every_built_in_target_can_be_bounded_and_is_never_free() -> None:
         assert target.boundary == "external"
         thresholds = [tier.above_input_tokens for tier in price.tiers]
         assert thresholds == sorted(set(thresholds))
+
+
+@pytest.mark.parametrize(
+    ("model", "usual"),
+    [("deepseek-v4-pro", (1_320, 44, 3_960)), ("deepseek-flash", (300, 6, 1_200))],
+)
+def test_deepseek_is_dear_in_its_peak_hours_alone(model: str, usual: tuple[int, int, int]) -> None:
+    """Its price page in November 2026: 01:00 to 04:00 and 06:00 to 10:00 UTC, Monday to Friday; else half of it."""
+    target = load("deepseek").get(f"deepseek/{model}")
+    for quarter in range(7 * 24 * 4):
+        at = NOW + timedelta(minutes=quarter * 15)
+        price = find_price(target, at)
+        assert price is not None
+        is_peak = at.weekday() < 5 and (1 <= at.hour < 4 or 6 <= at.hour < 10)
+        rates = (price.rates.input, price.rates.cache_read or 0, price.rates.output)
+        assert rates == tuple(one * 10**6 // (1 if is_peak else 2) for one in usual), at
 
 
 def test_loading_the_catalogue_takes_little_cpu() -> None:

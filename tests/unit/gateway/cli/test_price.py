@@ -110,6 +110,33 @@ def test_a_price_depends_on_the_day(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert bill("gpt-6-sol", usage, "--at", "2027-01-01T00:00:00Z")[0] == 1_000_000
 
 
+def test_a_price_depends_on_the_hour() -> None:
+    """DeepSeek's, in and out of its peak hours; a zone is minded, and at the weekend all hours are cheap."""
+    usage = {"prompt_tokens": 1_000, "completion_tokens": 0}
+    model = "deepseek/deepseek-v4-pro"
+    assert bill(model, usage, "--at", "2026-11-27T03:59:59")[0] == 1_320_000
+    assert bill(model, usage, "--at", "2026-11-27T04:00:00")[0] == 660_000
+    assert bill(model, usage, "--at", "2026-11-27T11:59:59+08:00")[0] == 1_320_000
+    assert bill(model, usage, "--at", "2026-11-28T03:59:59")[0] == 660_000
+
+
+def test_the_catalogue_tells_prices_by_the_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a word in its line, whole in JSON, with what holds now beside it."""
+    monkeypatch.setenv("DEEPSEEK_API_KEY", "k")
+    lines = run("catalogue").output.splitlines()
+    assert {line.split()[1] for line in lines if "by hour" in line} == {
+        f"deepseek/deepseek-{name}"
+        for name in ("flash", "v4-flash", "v4-flash-vision-exp", "v4-pro")
+    }
+    rows = {row["model"]: row for row in json.loads(run("catalogue", "--json").output)}
+    (price,) = rows["deepseek-v4-pro"]["prices"]
+    weekend = price["windows"][-1]
+    assert (weekend["days"], weekend["start"], weekend["end"]) == (["sat", "sun"], 0, 1440)
+    held = rows["deepseek-v4-pro"]["price"]
+    assert held["rates"] in (price["rates"], weekend["rates"])
+    assert held["windows"] == []
+
+
 def test_a_regional_address_is_priced_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bill is that of the address that the settings name."""
     usage = {"prompt_tokens": 1_000, "completion_tokens": 0}
