@@ -9,12 +9,13 @@ booked at an upper bound, never at zero.
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import msgspec
 
 from backends.adapter import Outbound, ProviderAdapter, Terms
 from backends.health import Health
-from backends.pricing import price_usage
+from backends.pricing import date_bill, price_usage
 from backends.target import Target
 from backends.transport import PermitBreach, TransportError, Upstream
 from backends.wire.failure import Failure, WireError
@@ -366,7 +367,8 @@ class Attempts:
         if self._case.prompt.is_count:
             usage = NOTHING_USED
         services, row, outcome = self._services, leg.row, leg.outcome
-        cost = self._cost(leg, usage, state)
+        row.ended_at = ended = services.clock.now()
+        cost = self._cost(leg, usage, state, ended)
         row.state = state
         row.take_usage(usage)
         row.cost_nanousd = cost
@@ -374,7 +376,6 @@ class Attempts:
         row.raw_finish_reason = _clip(outcome.raw_finish_reason, 64)
         row.response_model = _clip(outcome.response_model, 200)
         row.dropped = dropped_names(leg)
-        row.ended_at = services.clock.now()
         if failure is not None:
             row.failure = failure.kind
             row.upstream_status = failure.upstream_status
@@ -387,12 +388,14 @@ class Attempts:
         )
         await self._hold.settle(cost)
 
-    def _cost(self, leg: Leg, usage: Usage, state: AttemptState) -> int:
+    def _cost(self, leg: Leg, usage: Usage, state: AttemptState, ended: float) -> int:
         if state == "in_doubt":
             return leg.row.reserved_nanousd
         if usage.source == "none":
             return 0
-        return price_usage(leg.target, usage, self._services.clock.utc()).nanousd
+        quoted = datetime.fromtimestamp(self._case.received_at, UTC)
+        at = date_bill(datetime.fromtimestamp(ended, UTC), quoted)
+        return price_usage(leg.target, usage, at).nanousd
 
     def _note(self, leg: Leg, failure: Failure | None) -> None:
         """What the call has shown of its target, for the requests that come."""

@@ -26,7 +26,7 @@ from tests.fleet import (
     spend_all,
 )
 from tests.gateway_process import running_gateway, two_sided
-from tests.upstreams import chat_answer, chat_stream, plain, running_upstream
+from tests.upstreams import Scripted, chat_answer, chat_stream, plain, running_upstream
 
 
 @pytest.fixture(params=["alone", "together"])
@@ -134,3 +134,41 @@ def test_midnight_gives_a_new_budget_and_moves_no_bill(
         spent = sum(row["cost_nanousd"] for row in rows if row["day"] == day)
         worst = max(row["reserved_nanousd"] for row in rows)
         assert BUDGET_NANOUSD - worst < spent <= BUDGET_NANOUSD
+
+
+def test_no_hour_at_which_an_answer_ends_costs_more_than_was_held(tmp_path: Path) -> None:
+    """Asked for at noon, with a price that rises at 12:30 and again at 13:30: what is held covers every hour in
+    which an answer may end; a clock that was set meanwhile moves the bill out of none."""
+    noon = (
+        DAY_SECONDS * 3 / 2 - time.time() % DAY_SECONDS
+    )  # Tomorrow's: a policy is in force by then.
+    ahead, during = [noon], [0]
+    catalogue = tmp_path / "catalogue.yaml"
+    catalogue.write_text(
+        "targets:\n  openai/gpt-5.4-nano:\n    price: {input: 0.001, output: 0.001}\n    windows:\n"
+        "      - {from: 10:00, until: 11:30, input: 1000, output: 1000}\n"
+        "      - {from: 12:30, until: 13:30, input: 1, output: 1}\n"
+        "      - {from: 13:30, until: 00:00, input: 1000, output: 1000}\n"
+    )
+    passing = {0: 1, 29: 1, 30: 1000, 58: 1000, 7 * 60: 1000, -60: 1}
+    with running_upstream() as outside, running_upstream() as inside:
+        environ = two_sided(outside, inside) | {"MOEGATE_CATALOGUE": str(catalogue)}
+        clock = Clock(now=lambda: time.time() + ahead[0])
+        with running_gateway(tmp_path / "home", environ, clock) as gateway:
+
+            def answer(_sent: object) -> Scripted:
+                ahead[0] = noon + during[0] * 60
+                return chat_answer()
+
+            outside.answer_by = answer
+            for minutes in passing:
+                ahead[0], during[0] = noon, minutes
+                assert gateway.say("hi", model="openai/gpt-5.4-nano").status_code == 200
+            rows = gateway.rows("attempts")
+    found = {
+        round((row["ended_at"] - row["started_at"]) / 60): row["cost_nanousd"]
+        // (row["input_tokens"] + row["output_tokens"])
+        for row in rows
+    }
+    assert found == passing
+    assert all(row["cost_nanousd"] <= row["reserved_nanousd"] for row in rows)
