@@ -64,11 +64,11 @@ WEEK_MINUTES = 7 * DAY_MINUTES
 
 
 class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Hours (UTC) in which other rates hold: on each of ``days`` from minute ``start`` of the day until before
-    minute ``end``, which is of the next day where it is not the greater. The whole day is 0 until 1440."""
+    """Hours (UTC) in which other rates hold: on each of ``days`` from ``start_minute`` of the day until before
+    ``end_minute``, which is of the next day where it is not the greater. The whole day is 0 until 1440."""
 
-    start: int
-    end: int
+    start_minute: int
+    end_minute: int
     rates: Rates
     tiers: tuple[Tier, ...] = ()
     days: tuple[Weekday, ...] = WEEKDAYS
@@ -76,10 +76,12 @@ class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def spans(self) -> Iterator[tuple[int, int]]:
         """From which minute of the week (Monday 00:00 is 0) it holds for how many minutes, day by day."""
         length = (
-            self.end - self.start if self.end > self.start else self.end + DAY_MINUTES - self.start
+            self.end_minute - self.start_minute
+            if self.end_minute > self.start_minute
+            else self.end_minute + DAY_MINUTES - self.start_minute
         )
         for day in self.days:
-            yield WEEKDAYS.index(day) * DAY_MINUTES + self.start, length
+            yield WEEKDAYS.index(day) * DAY_MINUTES + self.start_minute, length
 
 
 class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):

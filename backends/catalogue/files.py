@@ -49,7 +49,7 @@ class Loader(_Safe):
     tell it from ``990``, nor ``8``, eight minutes past midnight, from eight o'clock."""
 
 
-_TIME = ("tag:yaml.org,2002:str", re.compile(r"[-+]?[0-9]+(:[0-9.]+)+"))
+_TIME = ("tag:yaml.org,2002:str", re.compile(r"[-+]?[0-9]+(:[0-9.]+)+$"))
 Loader.yaml_implicit_resolvers = {
     first: [_TIME, *known] if first in "+-0123456789" else known
     for first, known in _Safe.yaml_implicit_resolvers.items()

@@ -30,7 +30,7 @@ from backends.catalogue.files import (
     near,
     read_models,
 )
-from backends.target import Boundary, Capability, Endpoint, Price, Target, is_plain_name
+from backends.target import Boundary, Capability, Endpoint, Price, Rates, Target, is_plain_name
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 Task = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_.-]{0,39}$")]
@@ -42,6 +42,10 @@ _PLACE = re.compile(r" - at `\$(.*)`$")
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 SELF_HOSTED_NAMES = re.compile(r"(sglang|vllm|ollama|lmstudio|openai-server|local|simulator)\b")
 """How the names of servers at home begin."""
+
+
+FREE = Price(Rates(input=0, output=0), source="free")
+"""What holds beside a dated price of a target that costs nothing."""
 
 
 class ProviderChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -153,7 +157,7 @@ def _change_target(name: str, data: TargetData, draft: Draft, file: "_File") -> 
         file.refuse(
             (*place, "provider"), f"`{name}` is at `{base.endpoint}`; choose another name for it"
         )
-    prices = _try_prices(base.prices, data, file, place)
+    prices = _try_prices((FREE,) if base.is_free else base.prices, data, file, place)
     draft.targets[name] = msgspec.structs.replace(base, **_changes(data), **prices)
     if data.auto is not None:
         draft.auto[:] = [one for one in draft.auto if one != name]
@@ -232,16 +236,14 @@ def _try_prices(
 def _price_changes(known: tuple[Price, ...], data: TargetData, where: str) -> dict[str, object]:
     if isinstance(data.price, PriceData):
         return {"prices": _prices(known, data, data.price, where), "is_free": False}
-    if data.price == "free":
-        return {"prices": (), "is_free": True}
-    if data.price is not None:
+    if data.price not in (None, "free"):
         raise CatalogueError(
             f"a price is rates (`input`, `output`) or the word `free`, not `{data.price}`"
         )
     for name in ("tiers", "windows", "valid_from", "valid_until"):
         if getattr(data, name):
-            raise CatalogueError(f"`{name}` needs a `price`", (name,))
-    return {}
+            raise CatalogueError(f"`{name}` needs a `price` with rates", (name,))
+    return {} if data.price is None else {"prices": (), "is_free": True}
 
 
 def _prices(

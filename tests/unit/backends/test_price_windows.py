@@ -49,11 +49,11 @@ def walk(price: Price) -> dict[str, Window]:
             midnight = next(
                 one for n in range(7) if minute_of(one := MIDNIGHT + timedelta(days=n))[:3] == day
             )
-            minute = midnight + timedelta(minutes=window.start)
+            minute = midnight + timedelta(minutes=window.start_minute)
             while True:
                 found[minute_of(minute)] = window
                 minute += timedelta(minutes=1)
-                if minute.hour * 60 + minute.minute == window.end % 1440:
+                if minute.hour * 60 + minute.minute == window.end_minute % 1440:
                     break
     return found
 

@@ -10,6 +10,7 @@ from backends.catalogue.files import (
     CatalogueError,
     PriceData,
     TierData,
+    WindowData,
     make_price,
     nanousd_per_mtok,
     read_models,
@@ -60,6 +61,16 @@ def test_two_tiers_at_one_length_are_refused() -> None:
     with pytest.raises(CatalogueError, match="another tier begins above 5 tokens too") as refused:
         make_price(PriceData("1", "1"), (tier, tier), "here")
     assert refused.value.place == ("tiers", 1)
+
+
+def test_a_regional_factor_is_that_of_every_rate() -> None:
+    """Of tiers, of windows and of their tiers too."""
+    tier = TierData(above=5, input="20", output="20")
+    hours = WindowData(input="10", output="10", start="1:00", until="2:00", tiers=(tier,))
+    price = make_price(PriceData("10", "10"), (tier,), "here", "1.1", (hours,))
+    (window,) = price.windows
+    assert {price.rates.input, window.rates.input} == {11 * NANO}
+    assert {price.tiers[0].rates.input, window.tiers[0].rates.output} == {22 * NANO}
 
 
 # USD per million tokens as the providers' price pages had them in November 2026 (input, cache read, cache

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from backends.catalogue import Catalogue, CatalogueError, load_catalogue
-from backends.pricing import find_price
+from backends.pricing import bound_cost, find_price
 from backends.target import Secret, SelfHosted, ServedModel, quality_of
 
 SGLANG = SelfHosted("sglang", "sglang", ("http://10.0.0.1:30000",), (ServedModel("llama"),))
@@ -53,6 +53,20 @@ def test_a_price_of_a_server_at_home_makes_it_cost(tmp_path: Path) -> None:
     assert target.prices[0].rates.output == 300_000_000
 
 
+def test_what_will_cost_is_free_until_then(tmp_path: Path) -> None:
+    """A server at home with a price from a day on is not refused, for want of one, before it."""
+    text = "targets: {sglang/llama: {price: {input: 1, output: 2}, valid_from: 2027-01-01}}"
+    target = load(tmp_path, text).get("sglang/llama")
+    bounds = [
+        bound_cost(target, input_tokens_max=10**6, images=0, output_tokens_max=0, at=at)
+        for at in (
+            datetime(2026, 12, 31, 22, tzinfo=UTC),
+            datetime(2026, 12, 31, 23, 30, tzinfo=UTC),
+        )
+    ]
+    assert bounds == [0, 10**9]
+
+
 def test_free_must_be_said_in_a_word(tmp_path: Path) -> None:
     """A price of ``free`` costs nothing, any other word is a mistake."""
     said = load(tmp_path, "targets: {openai/gpt-5.5: {price: free}}").get("openai/gpt-5.5")
@@ -94,7 +108,23 @@ def test_tiers_come_with_a_price(tmp_path: Path) -> None:
     alone = refusal(
         tmp_path, "targets: {openai/gpt-5.5: {tiers: [{above: 1, input: 1, output: 1}]}}"
     )
-    assert "`targets.openai/gpt-5.5.tiers`: `tiers` needs a `price`" in alone
+    assert "`targets.openai/gpt-5.5.tiers`: `tiers` needs a `price` with rates" in alone
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "valid_from: 2027-01-01",
+        "valid_until: 2027-01-01",
+        "tiers: [{above: 1, input: 1, output: 1}]",
+        "windows: [{from: 1:00, until: 2:00, input: 1, output: 1}]",
+    ],
+)
+def test_what_is_free_is_free_at_all_times(tmp_path: Path, said: str) -> None:
+    """Nobody who writes when it begins to be free gets it for nothing until then."""
+    name = said.partition(":")[0]
+    message = refusal(tmp_path, f"targets: {{openai/gpt-5.5: {{price: free, {said}}}}}")
+    assert f"`targets.openai/gpt-5.5.{name}`: `{name}` needs a `price` with rates" in message
 
 
 def priced_by_hour(*windows: str) -> str:

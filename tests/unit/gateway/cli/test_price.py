@@ -131,7 +131,11 @@ def test_the_catalogue_tells_prices_by_the_hour(monkeypatch: pytest.MonkeyPatch)
     rows = {row["model"]: row for row in json.loads(run("catalogue", "--json").output)}
     (price,) = rows["deepseek-v4-pro"]["prices"]
     weekend = price["windows"][-1]
-    assert (weekend["days"], weekend["start"], weekend["end"]) == (["sat", "sun"], 0, 1440)
+    assert (weekend["days"], weekend["start_minute"], weekend["end_minute"]) == (
+        ["sat", "sun"],
+        0,
+        1440,
+    )
     held = rows["deepseek-v4-pro"]["price"]
     assert held["rates"] in (price["rates"], weekend["rates"])
     assert held["windows"] == []
