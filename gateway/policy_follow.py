@@ -37,7 +37,7 @@ from gateway.policy_store import (
 )
 from gateway.policy_store.processes import REPORT_SECONDS
 from gateway.policy_store.scopes import find_parents
-from gateway.proving import Certifier, Proving
+from gateway.proving import Certifier, Gaps, Proving
 from gateway.routing import RoutingTable, compile_levels, find_uncovered
 from policies.document import PolicyDocument, PolicyError
 from policies.facts import TargetFacts
@@ -80,14 +80,13 @@ class PolicyFollower:
         await self._look()
         standing = in_force(self._activations, self._clock.now())
         levels = await load_levels(self._engine, standing, self._known)
-        levels, failed = await self._certifier.certify_levels(levels, facts)
-        for chain, document in levels.to_prove().items():
-            if (proving := failed.get(document.digest)) is not None:
-                known = (levels.certificates or {}).get(document.digest, ())
-                is_base = chain == levels.base.arms()[0]
-                if is_base and facts and len(find_uncovered(known, facts)) == len(facts):
-                    raise PolicyError(_say_gaps(proving), source=document.source)
-                self._tell_unproven(document, proving)
+        levels, gaps = await self._certifier.certify_levels(levels, facts)
+        for chain, (document, proving) in gaps.items():
+            known = (levels.certificates or {}).get(document.digest, ())
+            is_base = chain == levels.base.arms()[0]
+            if is_base and facts and len(find_uncovered(known, facts)) == len(facts):
+                raise PolicyError(_say_gaps(proving), source=document.source)
+            self._tell_unproven(document, proving)
         self._tried, self._running = (standing, self._parents), standing
         return levels
 
@@ -101,14 +100,13 @@ class PolicyFollower:
         facts = tuple(target_facts(target) for target in catalogue.targets)
         while True:
             before = routing.current.levels
-            levels, failed = await self._certifier.certify_levels(before, facts)
+            levels, gaps = await self._certifier.certify_levels(before, facts)
             chains = await asyncio.to_thread(compile_levels, levels, facts)
             if routing.current.levels is before:
                 break
         routing.swap_catalogue(catalogue, adapters, levels, chains, facts)
-        for document in levels.to_prove().values():
-            if (proving := failed.get(document.digest)) is not None:
-                self._tell_unproven(document, proving)
+        for document, proving in gaps.values():
+            self._tell_unproven(document, proving)
 
     def _tell_unproven(self, document: PolicyDocument, proving: Proving) -> None:
         self._log.error(
@@ -153,8 +151,8 @@ class PolicyFollower:
             levels = await load_levels(self._engine, standing, self._known)
             while True:
                 facts = routing.current.facts
-                levels, failed = await self._certifier.certify_levels(levels, facts)
-                self._refuse_unproved(levels, failed, routing.current.levels)
+                levels, gaps = await self._certifier.certify_levels(levels, facts)
+                self._refuse_unproved(gaps, routing.current.levels)
                 # In a thread: hundreds of rules take a while to compile, which answers under way would wait.
                 compiled = await asyncio.to_thread(compile_levels, levels, facts)
                 if await self._is_over(standing):
@@ -185,18 +183,14 @@ class PolicyFollower:
             await self._look()
         return in_force(self._activations, self._clock.now()) != standing
 
-    def _refuse_unproved(
-        self, levels: Levels, failed: Mapping[str, Proving], running: Levels
-    ) -> None:
+    def _refuse_unproved(self, gaps: Gaps, running: Levels) -> None:
         """Raises ``PolicyError`` for what is new here and not proved; what runs already was told of when its targets
         changed."""
-        if not failed:
+        if not gaps:
             return
         present = {document.digest for document in running.to_prove().values()}
-        for document in levels.to_prove().values():
-            if (
-                proving := failed.get(document.digest)
-            ) is not None and document.digest not in present:
+        for document, proving in gaps.values():
+            if document.digest not in present:
                 raise PolicyError(_say_gaps(proving), source=document.source)
 
     def _tell(self, activation: Activation) -> None:

@@ -120,6 +120,10 @@ class Certified:
         return Proved(found, lines)
 
 
+Gaps = Mapping[tuple[int, ...], tuple[PolicyDocument, Proving]]
+"""What is not proved of levels, by chain of versions."""
+
+
 class Certifier:
     """Proofs for one process. One proof runs at a time, in a thread: Z3 takes no more, and answers are under way."""
 
@@ -140,15 +144,24 @@ class Certifier:
         for document in documents:
             digest = document.digest
             if not self._is_proved(document, catalogue):
-                proving = self._failed.get((digest, catalogue))
-                if proving is None:
-                    async with self._one_at_a_time:
-                        proving = await asyncio.to_thread(prove, document, targets)
-                    await self._keep(proving, catalogue)
-                if not proving.certificate.is_proof:
-                    found.failed[digest] = proving
+                async with self._one_at_a_time:
+                    failed = await self._try(document, targets, catalogue)
+                if failed is not None:
+                    found.failed[digest] = failed
             found.certificates[digest] = list(self._known.get(digest, ()))
         return found
+
+    async def _try(
+        self, document: PolicyDocument, targets: Sequence[TargetFacts], catalogue: str
+    ) -> Proving | None:
+        """What is not proved; None: all is. Who waited for this may find that another has done it meanwhile."""
+        if self._is_proved(document, catalogue):
+            return None
+        proving = self._failed.get((document.digest, catalogue))
+        if proving is None:
+            proving = await asyncio.to_thread(prove, document, targets)
+            await self._keep(proving, catalogue)
+        return None if proving.certificate.is_proof else proving
 
     async def analyse(self, document: PolicyDocument, targets: Sequence[TargetFacts]) -> Proving:
         """Prove ``document``, and look for rules without effect; nothing is kept."""
@@ -166,11 +179,18 @@ class Certifier:
 
     async def certify_levels(
         self, levels: Levels, targets: Sequence[TargetFacts]
-    ) -> tuple[Levels, Mapping[str, Proving]]:
-        """``levels`` with what is proved of them, and by digest what is not of those that should be. Raises
-        ``PolicyError`` for levels that do not go together."""
-        found = await self.certify(list(levels.to_prove().values()), targets)
-        return replace(levels, certificates=found.certificates), found.failed
+    ) -> tuple[Levels, Gaps]:
+        """``levels`` with what is proved of them, and what is not of those that should be. Raises ``PolicyError`` for
+        levels that do not go together."""
+        # In a thread: hundreds of overlays take a second to put together, which answers under way would wait.
+        wanted = await asyncio.to_thread(levels.to_prove)
+        found = await self.certify(list(wanted.values()), targets)
+        gaps = {
+            chain: (document, found.failed[document.digest])
+            for chain, document in wanted.items()
+            if document.digest in found.failed
+        }
+        return replace(levels, certificates=found.certificates), gaps
 
     async def _read(self, documents: Sequence[PolicyDocument]) -> None:
         try:

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 from backends.adapter import ProviderAdapter
 from backends.catalogue import Catalogue, find_hosts
 from backends.target import Target
-from gateway.errors import Refused, refuse
+from gateway.errors import Bug, Refused, refuse
 from gateway.facts import target_facts
 from gateway.policy_store.activation import KEY, ORGANISATION, TEAM
 from gateway.settings import nearest
@@ -202,6 +202,9 @@ def make_routing(
         facts = tuple(target_facts(target) for target in catalogue.targets)
     if chains is None:
         chains = compile_levels(levels, facts)
+    if any(one.targets is not facts for one in chains.values()):
+        # INVARIANT: policies know targets by their places among ``facts``.
+        raise Bug("policies are compiled for other targets")
     positions = {target.name: at for at, target in enumerate(catalogue.targets)}
     return Routing(
         catalogue=catalogue,
@@ -231,23 +234,17 @@ class RoutingTable:
         self.current = current
 
     def swap_policies(self, levels: Levels, chains: Chains) -> None:
-        """Route by ``levels`` from now on, to the same catalogue; compiled for other targets, ``chains`` are
-        compiled again. Raises ``PolicyError`` and changes nothing if they do not go together."""
+        """Route by ``levels`` from now on, to the same catalogue; ``chains`` are compiled for its ``facts``."""
         now = self.current
-        fits = all(chain.targets is now.facts for chain in chains.values())
-        self.current = make_routing(
-            now.catalogue, levels, now.adapters, chains if fits else None, now.facts
-        )
+        self.current = make_routing(now.catalogue, levels, now.adapters, chains, now.facts)
 
     def swap_catalogue(
         self,
         catalogue: Catalogue,
         adapters: Mapping[str, ProviderAdapter],
-        levels: Levels | None = None,
-        chains: Chains | None = None,
-        facts: tuple[TargetFacts, ...] | None = None,
+        levels: Levels,
+        chains: Chains,
+        facts: tuple[TargetFacts, ...],
     ) -> None:
-        """Route to ``catalogue`` from now on; under the same policies, or ``levels``, as compiled for ``facts``."""
-        self.current = make_routing(
-            catalogue, levels or self.current.levels, adapters, chains, facts
-        )
+        """Route to ``catalogue`` from now on, by ``levels`` as compiled for its ``facts``."""
+        self.current = make_routing(catalogue, levels, adapters, chains, facts)

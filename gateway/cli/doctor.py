@@ -184,7 +184,7 @@ async def _check_policy_fits(settings: Settings, world: World) -> list[Finding]:
             return []
         levels = await load_levels(engine, await find_standing(engine, Clock().now()))
         compile_levels(levels, targets)
-        _levels, failed = await Certifier(engine).certify_levels(levels, targets)
+        _levels, gaps = await Certifier(engine).certify_levels(levels, targets)
     except (SQLAlchemyError, OSError):
         return []
     except PolicyError as error:
@@ -195,8 +195,7 @@ async def _check_policy_fits(settings: Settings, world: World) -> list[Finding]:
     advice = "`moegate policy apply` another, or the same with `--unproven` and a reason"
     return [
         Finding("policy", "broken", f"`{document.name}` is not proved with these targets", advice)
-        for document in levels.to_prove().values()
-        if document.digest in failed
+        for document, _proving in gaps.values()
     ]
 
 

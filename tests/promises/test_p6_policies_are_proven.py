@@ -332,3 +332,17 @@ def test_without_a_database_a_process_proves_for_itself(tmp_path: Path) -> None:
         await engine.dispose()
 
     asyncio.run(run())
+
+
+def test_two_who_want_the_same_proof_share_one(tmp_path: Path) -> None:
+    """Who waits for the prover finds what the other had it find, a failure too."""
+
+    async def run() -> None:
+        engine = open_database(f"sqlite+aiosqlite:///{tmp_path}/no/such/folder.db")
+        certifier, document = Certifier(engine), parse_policy(AT_HOME, source="test")
+        asked = (certifier.certify([document], STAND_INS) for _twice in range(2))
+        first, second = await asyncio.gather(*asked)
+        assert first.failed[document.digest] is second.failed[document.digest]
+        await engine.dispose()
+
+    asyncio.run(run())
