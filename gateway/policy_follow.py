@@ -2,8 +2,8 @@
 reports what it runs.
 
 Promises: a change, or the moment for which one is scheduled, counts within about a second; what does not work,
-or is not proved with the targets of this process, is tried once and leaves everything as it was; while SQL is
-away the last policies go on. Other targets prove again, and are used when that is done: where it fails they are
+or is not proved with the targets of this process, is tried once for these targets and leaves everything as it was;
+while SQL is away the last policies go on. Other targets prove again, and are used when that is done: where it fails they are
 held back, and the policy says in each answer that it is unproven.
 """
 
@@ -105,6 +105,7 @@ class PolicyFollower:
             if routing.current.levels is before:
                 break
         routing.swap_catalogue(catalogue, adapters, levels, chains, facts)
+        self._tried = self._running, self._parents  # what was not proved of the targets of before may be of these
         for document, proving in gaps.values():
             self._tell_unproven(document, proving)
 

@@ -22,7 +22,7 @@ from gateway.app import check_start, open_gateway
 from gateway.cli.doctor import examine
 from gateway.errors import StartError
 from gateway.ledger import open_database
-from gateway.policy_store import Applied, Change, Proved, Unfit, Unproved, apply_policy
+from gateway.policy_store import Applied, Certify, Change, Proved, Unfit, Unproved, apply_policy
 from gateway.prepare import prepare
 from gateway.proving import Certifier
 from policies.document import PolicyDocument, parse_policy
@@ -175,6 +175,22 @@ def test_targets_that_appear_are_used_once_they_are_proved(
             assert label_of(gateway).endswith("-unproven") is not is_fine
 
 
+def test_what_these_targets_kept_out_comes_in_with_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A policy that was proved elsewhere waits outside until the claims hold here, and not for the next change."""
+    monkeypatch.setattr(world, "FOLLOW_SECONDS", 0.1)
+    document = "policy: no-odd\ninvariants:\n  - never: 'target.model == \"odd\"'\n"
+    with running_upstream() as home:
+        home.default, home.models = chat_answer(), ("odd",)
+        with running_gateway(tmp_path / "home", {"SGLANG_URLS": home.url}) as gateway:
+            change(gateway, document, certify=ask_nothing)
+            wait_for(lambda: "policy not taken up" in capfd.readouterr().out, SWITCH_SECONDS)
+            assert not label_of(gateway).startswith("no-odd@")
+            home.models = ("fine",)
+            wait_for(lambda: label_of(gateway).startswith("no-odd@"), SWITCH_SECONDS)
+
+
 def test_what_is_not_proved_is_refused_and_nothing_changes(tmp_path: Path) -> None:
     """Refuted, with the counterexample; or out of time."""
     with (
@@ -242,14 +258,16 @@ constraints:
 """
 
 
-def change(gateway: RunningGateway, written: str, **said: Any) -> Applied:
+def change(
+    gateway: RunningGateway, written: str, certify: Certify | None = None, **said: Any
+) -> Applied:
     """Apply as the command does, with the proofs of a certifier of its own over the gateway's targets."""
 
     async def run() -> Applied:
         engine = open_database(gateway.settings.database_url)
         certifier, facts = Certifier(engine), gateway.runtime.services.routing.current.facts
 
-        async def certify(documents: Sequence[PolicyDocument]) -> Proved:
+        async def prove_here(documents: Sequence[PolicyDocument]) -> Proved:
             return (await certifier.certify(documents, facts)).to_proved()
 
         try:
@@ -258,7 +276,7 @@ def change(gateway: RunningGateway, written: str, **said: Any) -> Applied:
                 parse_policy(written, source="test"),
                 written,
                 Change(author="a test", **said),
-                certify,
+                certify or prove_here,
                 now=time.time(),
             )
         finally:

@@ -1,0 +1,47 @@
+"""Looking for servers while the gateway runs."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from backends.adapter import ProviderAdapter
+from backends.catalogue import Catalogue
+from backends.transport import Transport
+from gateway import world
+from gateway.telemetry.log import LineWriter, make_logger
+from gateway.world import World
+from tests.gateway_process import make_settings
+
+
+def test_what_could_not_be_taken_up_is_offered_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Targets that changed stay to be taken up, though nothing changes any more."""
+    monkeypatch.setattr(world, "FOLLOW_SECONDS", 0.0)
+    offered: list[Catalogue] = []
+
+    async def run() -> None:
+        done = asyncio.Event()
+
+        async def take(catalogue: Catalogue, adapters: Mapping[str, ProviderAdapter]) -> None:
+            del adapters
+            offered.append(catalogue)
+            if len(offered) == 1:
+                raise OSError("the prover could not be loaded")
+            done.set()
+
+        settings = make_settings(tmp_path, {"SGLANG_URLS": "http://127.0.0.1:9"})
+        transport = Transport()
+        with (tmp_path / "log").open("wb") as file:
+            writer = LineWriter(file.fileno())
+            looking = World(settings, transport, make_logger(writer, "info")).follow(take)
+            following = asyncio.create_task(looking)
+            await asyncio.wait_for(done.wait(), 10)
+            following.cancel()
+            writer.close()
+        await transport.close()
+
+    asyncio.run(run())
+    assert offered[0] is offered[1]
