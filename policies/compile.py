@@ -15,6 +15,7 @@ from policies.cel import (
     Scale,
     Scope,
     Sieve,
+    Tree,
     Unevaluable,
     compile_scale,
     compile_sieve,
@@ -24,7 +25,7 @@ from policies.cel import (
 )
 from policies.cel.python import Value
 from policies.cel.schema import names_of
-from policies.document import PolicyDocument, PolicyError
+from policies.document import PolicyDocument
 from policies.facts import CAPABILITIES, FailureWord, Quote, Struck, TargetFacts
 from policies.labels import Label, close_over
 from policies.members import ObjectiveData, Unscannable
@@ -45,11 +46,9 @@ NEVER_REACHED = (
 @dataclass(frozen=True, slots=True)
 class Part:
     """One expression. ``is_per_target``: it looks at a target, or at its numbers. ``mask``: bit i is set
-    where target i satisfies it (about targets alone). ``labels``: those that it depends on. ``sieve`` finds the targets
-    of whom it does not hold."""
+    where target i satisfies it (about targets alone). ``labels``: those that it depends on."""
 
     closure: Closure
-    sieve: Sieve
     is_per_target: bool
     mask: int | None
     labels: frozenset[str]
@@ -59,12 +58,14 @@ class Part:
 class Constraint:
     """``when`` None: always. ``labels``: those that it depends on. ``strikes[i]`` is what is written down where
     it strikes target i; ``outside`` are those that can never satisfy it, if ``is_static``: ``when`` is about the
-    request alone, and ``require`` about targets alone."""
+    request alone, and ``require`` about targets alone. ``sieve`` finds who does not satisfy ``require``, unless that is
+    about targets alone."""
 
     name: str
     reason: str
     when: Part | None
     require: Part
+    sieve: Sieve | None
     labels: frozenset[str]
     strikes: tuple[Struck, ...]
     is_static: bool
@@ -74,13 +75,13 @@ class Constraint:
 @dataclass(frozen=True, slots=True)
 class Objective:
     """A ranking. ``sign`` is 1 to minimise and -1 to maximise ``number``; ``unknown`` is what a number of a
-    quote that nobody knows counts as, by its place in ``QUOTE_FACTS``."""
+    quote that nobody knows counts as, by its place in ``QUOTE_FACTS``. A sieve finds who does not meet a wish."""
 
     when: Part | None
     number: Scale
     sign: int
     words: str
-    subject_to: tuple[tuple[str, Part], ...]
+    subject_to: tuple[tuple[str, Sieve], ...]
     unknown: Mapping[int, float]
 
 
@@ -105,7 +106,7 @@ class CompiledPolicy:
     labels: tuple[Label, ...]
     constraints: tuple[Constraint, ...]
     objectives: tuple[Objective, ...]
-    burst: tuple[str, Part] | None
+    burst: tuple[str, Sieve] | None
     attempts_max: int
     fallback: tuple[FailureWord, ...]
     quote_rows: MakeQuoteRows
@@ -160,7 +161,9 @@ class _Compiler:
             labels=tuple(self._label(name) for name in document.label_order),
             constraints=tuple(self._constraint(at) for at in range(len(data.constraints))),
             objectives=tuple(self._objective(at, said) for at, said in enumerate(data.objective)),
-            burst=None if burst is None else (burst.when, self._needed("attempts.burst.when")),
+            burst=None
+            if burst is None
+            else (burst.when, compile_sieve(document.trees["attempts.burst.when"])),
             attempts_max=data.attempts.max,
             fallback=data.attempts.fallback,
             quote_rows=_compile_rows(
@@ -191,8 +194,8 @@ class _Compiler:
 
     def _constraint(self, at: int) -> Constraint:
         said = self._document.data.constraints[at]
-        when = self._part(f"constraints[{at}].when")
-        require = self._needed(f"constraints[{at}].require")
+        demand = self._document.trees[f"constraints[{at}].require"]
+        when, require = self._part(f"constraints[{at}].when"), self._compile(demand)
         reason = said.reason or said.name
         strikes = tuple(
             Struck(target.name, "constraint", said.name, reason) for target in self._targets
@@ -203,6 +206,7 @@ class _Compiler:
             reason=reason,
             when=when,
             require=require,
+            sieve=None if mask is not None else compile_sieve(demand),
             labels=require.labels if when is None else require.labels | when.labels,
             strikes=strikes,
             is_static=mask is not None and (when is None or not when.is_per_target),
@@ -219,22 +223,17 @@ class _Compiler:
             sign=1 if said.minimize else -1,
             words=f"least {said.minimize}" if said.minimize else f"most {said.maximize}",
             subject_to=tuple(
-                (text, self._needed(f"objective[{at}].subject_to[{number}]"))
+                (text, compile_sieve(self._document.trees[f"objective[{at}].subject_to[{number}]"]))
                 for number, text in enumerate(said.subject_to)
             ),
             unknown={QUOTE_FACTS.index(name): value for name, value in said.unknown.items()},
         )
 
-    def _needed(self, path: str) -> Part:
-        found = self._part(path)
-        if found is None:
-            raise PolicyError(f"`{path}` is missing", source=self._document.source)
-        return found
-
     def _part(self, path: str) -> Part | None:
         tree = self._document.trees.get(path)
-        if tree is None:
-            return None
+        return None if tree is None else self._compile(tree)
+
+    def _compile(self, tree: Tree) -> Part:
         closure, scopes = compile_tree(tree), scopes_of(tree)
         mask = None
         if not scopes & ~Scope.TARGET:
@@ -247,7 +246,6 @@ class _Compiler:
         named = labels_in(tree, self._document.data.labels)
         return Part(
             closure,
-            compile_sieve(tree),
             bool(scopes & (Scope.TARGET | Scope.QUOTE)),
             mask,
             close_over(named, self._named),

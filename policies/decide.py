@@ -93,8 +93,7 @@ def find_filling(
     numbers = Numbers(policy, facts, (0,), quotes)
     for constraint in policy.constraints:
         for one in worlds.fill(constraint.labels) or ():
-            when = constraint.when
-            if _violators(policy, when, constraint.require, (0,), numbers, (one,)):
+            if _violators(policy, constraint.when, constraint, (0,), numbers, (one,)):
                 labels = one[0]
                 return labels if isinstance(labels, frozenset) else None
     return None
@@ -130,7 +129,7 @@ def _strike(
     struck: list[Struck],
 ) -> int:
     """The mask of those of ``asked`` that ``constraint`` strikes in some filling of the unknown labels."""
-    when, require = constraint.when, constraint.require
+    when = constraint.when
     possible = (request,) if worlds is None else worlds.fill(constraint.labels)
     if possible is None:
         bad = list(asked)
@@ -142,7 +141,7 @@ def _strike(
             when = None
         if constraint.is_static:
             return _strike_by_mask(policy, constraint, asked, struck)
-        bad = _violators(policy, when, require, asked, numbers, possible)
+        bad = _violators(policy, when, constraint, asked, numbers, possible)
     gone = 0
     for at in bad:
         gone |= 1 << at
@@ -170,15 +169,15 @@ def _strike_by_mask(
 def _violators(
     policy: CompiledPolicy,
     when: Part | None,
-    require: Part,
+    constraint: Constraint,
     asked: Sequence[int],
     numbers: Numbers,
     possible: Sequence[Request],
 ) -> list[int]:
-    """Those of ``asked`` for which, in some filling, ``when`` may hold and ``require`` does not."""
-    rows, quoted, demand = policy.rows, numbers.rows(), require.closure
-    if when is None and len(possible) == 1:
-        return require.sieve(possible[0], rows, quoted, asked)
+    """Those of ``asked`` for which, in some filling, ``when`` may hold and what ``constraint`` requires does not."""
+    rows, quoted, demand = policy.rows, numbers.rows(), constraint.require.closure
+    if when is None and len(possible) == 1 and constraint.sieve is not None:
+        return constraint.sieve(possible[0], rows, quoted, asked)
     bad: list[int] = []
     for at in asked:
         row, own = rows[at], quoted[at]

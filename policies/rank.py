@@ -111,7 +111,7 @@ def _values(
 
 def _say(objective: Objective, relaxed: tuple[str, ...]) -> tuple[str, str]:
     """Why those who meet the wishes stand where they stand, and those who do not."""
-    wishes = ", ".join(text for text, _part in objective.subject_to if text not in relaxed)
+    wishes = ", ".join(text for text, _sieve in objective.subject_to if text not in relaxed)
     if not wishes:
         return objective.words, objective.words
     return f"{objective.words} where {wishes}", f"{objective.words}; does not meet {wishes}"
@@ -136,8 +136,8 @@ def _meet(
     relaxed: list[str] = []
     while wishes:
         good = left
-        for _text, part in wishes:
-            failed = frozenset(part.sieve(request, policy.rows, rows, good))
+        for _text, sieve in wishes:
+            failed = frozenset(sieve(request, policy.rows, rows, good))
             if failed:
                 good = [at for at in good if at not in failed]
         if good:
@@ -152,10 +152,10 @@ def _busy(
     """Targets at home that the policy wants passed by at present, with the condition."""
     if policy.burst is None:
         return {}
-    words, part = policy.burst
+    words, sieve = policy.burst
     rows = numbers.rows()
     homes = [at for at in order if policy.self_hosted >> at & 1]
-    free = frozenset(part.sieve(request, policy.rows, rows, homes))
+    free = frozenset(sieve(request, policy.rows, rows, homes))
     return {at: words for at in homes if at not in free}
 
 

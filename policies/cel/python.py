@@ -84,7 +84,7 @@ def loop(r, rows, numbers, asked):
             number = {}
         except Unevaluable:
             continue
-        if number < INFINITY:
+        if -INFINITY < number < INFINITY:
             found[at] = number
     return found
 """

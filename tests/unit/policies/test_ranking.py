@@ -43,6 +43,15 @@ def test_an_unknown_number_comes_last_unless_the_objective_says_what_it_counts_a
     assert order(decided(quotes, objective=taken)) == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize(
+    "objective", [{"minimize": "-1.0 / quality"}, {"maximize": "1.0 / quality"}]
+)
+def test_an_endless_number_comes_last(objective: dict[str, str]) -> None:
+    """Division by nothing makes nobody the best, on either side."""
+    quotes = {"a": Quote(1, 1, quality=0.0), "b": Quote(1, 1, quality=0.5)}
+    assert order(decided(quotes, objective=[objective])) == ["b", "a"]
+
+
 def test_an_unknown_number_counts_in_wishes_too() -> None:
     """A floor of quality is met by what unmeasured quality counts as."""
     quotes = {"a": Quote(5, 5, quality=0.9), "b": Quote(1, 1)}
