@@ -137,11 +137,13 @@ def _nanousd(usd: float | Literal["unknown"]) -> int | None:
 def _compare(targets: tuple[TargetFacts, ...], decision: Decision, expect: ExpectData) -> list[str]:
     known = {target.name: target for target in targets}
     kept = [known[one.target] for one in decision.kept]
+    # Who is never reached in this world is struck by nothing, and would be reached in another.
+    left = [*kept, *(known[one.target] for one in decision.struck if one.by == "dominated")]
     wrong: list[str] = []
     if expect.refused and kept:
         wrong.append(f"`{kept[0].name}` is left, where nobody should be")
     if expect.only is not None:
-        for target in kept:
+        for target in left:
             wrong += [f"`{target.name}` is left, {what}" for what in _differ(target, expect.only)]
     if expect.first is not None and kept:
         differences = _differ(kept[0], expect.first)

@@ -145,3 +145,25 @@ def test_the_documented_examples_work() -> None:
     assert len(document["examples"]) == 3
     report = check(parse_policy(msgspec.json.encode(document).decode(), source="p"), ())
     assert report.is_ok, report.lines()
+
+
+def test_who_is_only_never_reached_is_left_too() -> None:
+    """A world in which others are tried first does not hide that nothing strikes a target."""
+    document = {
+        "policy": "p",
+        "objective": [{"minimize": "expected_cost_usd"}],
+        "attempts": {"max": 1},
+        "examples": [
+            {
+                "given": {"text": "a", "expected_usd": {"self_hosted": 0.0}},
+                "expect": {
+                    "first": {"boundary": "self_hosted"},
+                    "only": {"boundary": "self_hosted"},
+                },
+            }
+        ],
+    }
+    text = msgspec.json.encode(document).decode()
+    found = "\n".join(check(parse_policy(text, source="p"), ()).problems)
+    assert "`example/external-eu` is left, whose boundary is not `self_hosted`" in found
+    assert "comes first" not in found
