@@ -1,8 +1,8 @@
 """What calls have shown of their targets: how long these let wait, how much they say, what they still hold of a
 conversation.
 
-Promises: numbers for ranking only, never for money; what nobody has measured lately is unknown and not guessed;
-looking changes nothing. Memory is bounded and holds no text: of a conversation it keeps keyed hashes, apart for
+Promises: numbers for ranking only, never for money; what nobody has measured, or a wait that nobody has lately, is
+unknown and not guessed; looking changes nothing. Memory is bounded and holds no text: of a conversation it keeps keyed hashes, apart for
 each organisation. Each process knows what went through itself.
 """
 
@@ -29,7 +29,7 @@ BYTES_A_TOKEN = 4
 OPENING_ROLES = ("system", "developer")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Trail:
     """A conversation's places: after each piece of it a hash of all up to there, and about how many tokens that is.
 
@@ -153,7 +153,9 @@ class Observed:
 
     def _hold(self, mark: int, target: str, until: float, tokens: int) -> None:
         held = self._held
-        held.setdefault(mark, {})[target] = (until, tokens)
+        holders = held.setdefault(mark, {})
+        before, _tokens = holders.get(target, (until, tokens))
+        holders[target] = (max(before, until), tokens)
         held.move_to_end(mark)
         if len(held) > CONVERSATIONS_MAX:
             held.popitem(last=False)

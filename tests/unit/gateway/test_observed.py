@@ -101,6 +101,15 @@ def test_what_is_held_is_let_go(for_an_hour: int, seconds: float) -> None:
     assert seen.find_held(trail, NOW + seconds) == {}
 
 
+def test_an_hour_that_was_paid_for_is_not_cut_short() -> None:
+    """A later turn that only reads writes nothing for an hour, and takes nothing of the first one's hour."""
+    seen, system = Observed(), said(LONG, role="system")
+    note(seen, "t", [*system, *said("one")], 0, for_an_hour=1500)
+    note(seen, "t", [*system, *said("two")], 1500)
+    trail = follow("o", [], [*system, *said("three")])
+    assert seen.find_held(trail, NOW + HELD_SECONDS_1H - 1)["t"] >= 1400
+
+
 @pytest.mark.parametrize(
     "other",
     [
