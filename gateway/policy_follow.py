@@ -105,7 +105,8 @@ class PolicyFollower:
             if routing.current.levels is before:
                 break
         routing.swap_catalogue(catalogue, adapters, levels, chains, facts)
-        self._tried = self._running, self._parents  # what was not proved of the targets of before may be of these
+        # What was not proved of the targets of before may be of these.
+        self._tried = self._running, self._parents
         for document, proving in gaps.values():
             self._tell_unproven(document, proving)
 

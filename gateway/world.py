@@ -137,7 +137,7 @@ class World:
                         if target.boundary == "self_hosted"
                     ]
                     self._log.info("self-hosted targets changed", targets=names)
-            except Exception as error:  # a task boundary: the old catalogue goes on, until the next look
+            except Exception as error:  # a task boundary: the old catalogue goes on for now
                 self._log.warning("looking for servers failed", error=type(error).__name__)
 
 

@@ -7,7 +7,7 @@ come to another team, with and without an overlay of their own, after the polici
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from gateway import policy_follow, world
 from gateway.identity import NewKey, lookup
 from gateway.ledger import open_database
 from gateway.policy_store import Change, apply_policy
-from gateway.proving import Certifier, Proving
+from gateway.proving import Certifier, Gaps
 from gateway.routing import Chains, RoutingTable
 from policies.document import parse_policy
 from policies.facts import TargetFacts
@@ -26,7 +26,7 @@ from tests.gateway_process import RunningGateway, Scene, running_gateway, wait_f
 from tests.policy_changes import ask_nothing
 from tests.upstreams import chat_answer, running_upstream
 
-Proofs = tuple[Levels, Mapping[str, Proving]]
+Proofs = tuple[Levels, Gaps]
 Certify = Callable[[Certifier, Levels, tuple[TargetFacts, ...]], Awaitable[Proofs]]
 
 

@@ -25,6 +25,7 @@ from gateway.ledger import open_database
 from gateway.policy_store import Applied, Certify, Change, Proved, Unfit, Unproved, apply_policy
 from gateway.prepare import prepare
 from gateway.proving import Certifier
+from policies.check import STAND_INS
 from policies.document import PolicyDocument, parse_policy
 from tests.gateway_process import (
     RunningGateway,
