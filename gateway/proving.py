@@ -116,8 +116,7 @@ class Certified:
     def to_proved(self) -> Proved:
         """What a change of policies wants to know."""
         found = [one for kept in self.certificates.values() for one in kept]
-        lines = [line for proving in self.failed.values() for line in proving.gaps()]
-        return Proved(found, lines)
+        return Proved(found, {digest: one.gaps() for digest, one in self.failed.items()})
 
 
 Gaps = Mapping[tuple[int, ...], tuple[PolicyDocument, Proving]]

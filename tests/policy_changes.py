@@ -14,4 +14,4 @@ async def ask_nothing(documents: Sequence[PolicyDocument]) -> Proved:
 
 async def refute(documents: Sequence[PolicyDocument]) -> Proved:
     """No claim holds."""
-    return Proved(gaps=[f"refuted: all of {one.name}" for one in documents])
+    return Proved(gaps={one.digest: [f"refuted: all of {one.name}"] for one in documents})

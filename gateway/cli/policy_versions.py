@@ -8,7 +8,7 @@ import getpass
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import msgspec
 import orjson
@@ -244,7 +244,7 @@ def _change(
     report = check(document, targets)
     if not report.is_ok:
         show_report(report, prove(document, targets), catalogue, as_json=as_json)
-        raise typer.Exit(1)
+        _show_refused(["it has problems"], as_json=as_json)
     failed: list[Proving] = []
 
     async def attempt(engine: AsyncEngine) -> Applied:
@@ -263,7 +263,15 @@ def _change(
         raise StartError(str(error)) from error
     except Unproved as error:
         show_report(report, failed[0], catalogue, as_json=as_json)
-        raise typer.Exit(1) from error
+        _show_refused([f"not proved of {one}" for one in error.of], as_json=as_json)
+
+
+def _show_refused(reasons: Sequence[str], *, as_json: bool) -> NoReturn:
+    """End, with why nothing was changed: the report above looks like that of a check."""
+    if not as_json:
+        for reason in reasons:
+            typer.echo(f"not applied: {reason}")
+    raise typer.Exit(1)
 
 
 async def _get_version(engine: AsyncEngine, version: int) -> StoredPolicy:

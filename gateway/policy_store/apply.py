@@ -7,8 +7,9 @@ Of two at once the second looks again.
 
 import asyncio
 import difflib
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from sqlalchemy import func, insert, select
 from sqlalchemy.exc import IntegrityError
@@ -28,6 +29,7 @@ from gateway.policy_store.versions import (
 )
 from policies.certificate import Certificate
 from policies.document import PolicyDocument
+from policies.inherit import label_version
 
 TRIES = 5
 STARTS_AT_MAX = 253_370_764_800.0
@@ -48,18 +50,21 @@ class Unfit(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Proved:
-    """``certificates`` of documents, and in words what is not proved of the others (``gaps``)."""
+    """``certificates`` of documents, and in words, by digest, what is not proved of the others (``gaps``)."""
 
     certificates: Sequence[Certificate] = ()
-    gaps: Sequence[str] = ()
+    gaps: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
 
 
 class Unproved(Exception):
-    """Not all is proved, and nobody said that it may do without; ``gaps`` are lines that tell what."""
+    """Not all is proved, and nobody said that it may do without; ``of`` names the documents of which it is not, which
+    need not be the one that was to be put in force: overlays above it, and what is scheduled, count too."""
 
-    def __init__(self, gaps: Sequence[str]) -> None:
-        super().__init__("; ".join(line.strip() for line in gaps))
-        self.gaps = gaps
+    def __init__(self, of: Sequence[str], gaps: Iterable[str]) -> None:
+        super().__init__(
+            "; ".join((f"not proved of {', '.join(of)}", *(line.strip() for line in gaps)))
+        )
+        self.of = of
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +115,9 @@ async def apply_policy(
     for last in (*([False] * (TRIES - 1)), True):
         seen = await latest_activation(engine)
         chains = await _find_chains(engine, change, document, now)
-        proved = await certify(chains)
+        proved = await certify([one for one, _ in chains])
         if proved.gaps and change.override is None:
-            raise Unproved(proved.gaps)
+            raise _unproved(chains, proved.gaps, now)
         settled = change if proved.gaps else replace(change, override=None)
         try:
             async with engine.begin() as connection:
@@ -153,14 +158,14 @@ def _check(change: Change, now: float) -> None:
 
 async def _find_chains(
     engine: AsyncEngine, change: Change, document: PolicyDocument, now: float
-) -> list[PolicyDocument]:
-    """What keys will be decided by in which ``document`` has a part: from its start on, and after each change
-    that is scheduled for later. Raises ``PolicyError`` if some levels will not fit together."""
+) -> list[tuple[PolicyDocument, float]]:
+    """What keys will be decided by in which ``document`` has a part, and from when: from its start on, and after each
+    change that is scheduled for later. Raises ``PolicyError`` if some levels will not fit together."""
     activations = await list_activations(engine)
     starts_at = now if change.starts_at is None else change.starts_at
     tried = Activation(0, change.scope, TRIED, "", now, "", starts_at, change.canary_share, None)
     known: Parsed = {TRIED: document}
-    chains: dict[str, PolicyDocument] = {}
+    chains: dict[str, tuple[PolicyDocument, float]] = {}
     for moment in (starts_at, *(one.starts_at for one in scheduled(activations, starts_at))):
         after = in_force([*activations, replace(tried, activation_id=LAST)], moment)
         base = after.get(BASE)
@@ -171,8 +176,25 @@ async def _find_chains(
         known.setdefault(TRIED, document)
         for chain, merged in (await asyncio.to_thread(levels.merged)).items():
             if TRIED in chain:
-                chains[merged.digest] = merged
+                chains.setdefault(merged.digest, (merged, moment))
     return list(chains.values())
+
+
+def _unproved(
+    chains: Sequence[tuple[PolicyDocument, float]], gaps: Mapping[str, Sequence[str]], now: float
+) -> Unproved:
+    of = [_name(document, since, now) for document, since in chains if document.digest in gaps]
+    # A claim of the base fails with each overlay over it, mostly for the same reason: once is enough.
+    lines = dict.fromkeys("\n".join(one) for one in gaps.values())
+    return Unproved(of, [line for one in lines for line in one.split("\n")])
+
+
+def _name(document: PolicyDocument, since: float, now: float) -> str:
+    shown = f"`{document.name}@{label_version(document)}`"
+    if since <= now:
+        return shown
+    at = datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds")
+    return f"{shown} (in force from {at} on)"
 
 
 async def _write(

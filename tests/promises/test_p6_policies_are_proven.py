@@ -299,7 +299,10 @@ def test_levels_are_proved_together(tmp_path: Path) -> None:
         change(gateway, "policy: calm\n")
         later = time.time() + 1000
         change(gateway, BASE.replace("policy: base", "policy: base2"), starts_at=later)
-        with pytest.raises(Unproved, match="always_some_target"):
+        named = (
+            r"^not proved of `base2@[^`]+` \(in force from [^)]+ on\); refuted: always_some_target"
+        )
+        with pytest.raises(Unproved, match=named):
             change(gateway, NARROW, scope="team:t1")
         assert change(gateway, NARROW, scope="team:t1", override="an exercise").activation
 

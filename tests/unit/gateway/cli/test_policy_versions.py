@@ -1,6 +1,7 @@
 """``moegate policy`` and its versions: what is printed, and how each command ends."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,9 @@ def test_a_version_carries_its_proof(written: str) -> None:
 def test_without_a_proof_only_with_a_reason(written: str) -> None:
     """A claim that does not hold is refused; put in force all the same, the history tells why."""
     Path(written).write_text(f"{Path(written).read_text()}invariants: [{{never: '1 == 1'}}]\n")
-    assert "refuted" in run("apply", written, code=1)
+    refused = run("apply", written, code=1)
+    assert "refuted" in refused
+    assert re.fullmatch(r"not applied: not proved of `mine@[0-9a-f]{12}`", refused.splitlines()[-1])
     assert "needs a reason" in refuse("apply", written, "--unproven", " ")
     said = json.loads(run("apply", written, "--unproven", "fire", "--json"))
     assert said["activation"]["override"] == "fire"
