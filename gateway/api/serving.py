@@ -58,7 +58,9 @@ async def read_body(request: Request, kind: type[Asked], bytes_max: int = BODY_B
         return msgspec.json.decode(raw or b"{}", type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         words = str(error)[:300]
-        raise invalid(f"the body does not fit: {words[:1].lower()}{words[1:]}", None) from error
+        if not words.startswith("JSON"):
+            words = words[:1].lower() + words[1:]
+        raise invalid(f"the body does not fit: {words}", None) from error
 
 
 def answer_json(body: object, status: int = 200, etag: str | None = None) -> Response:

@@ -24,6 +24,7 @@ from gateway.settings import Settings
 from gateway.targets import count_targets
 from gateway.world import World
 from policies.document import PolicyError
+from policies.inherit import label_version
 
 State = Literal["ok", "warning", "broken"]
 PROBE_SECONDS = 5.0
@@ -194,8 +195,13 @@ async def _check_policy_fits(settings: Settings, world: World) -> list[Finding]:
         await engine.dispose()
     advice = "`moegate policy apply` another, or the same with `--unproven` and a reason"
     return [
-        Finding("policy", "broken", f"`{document.name}` is not proved with these targets", advice)
-        for document, _proving in gaps.values()
+        Finding(
+            "policy",
+            "broken",
+            f"`{document.name}@{label_version(document)}` is not proved with these targets: {proving.gaps()[0]}",
+            advice,
+        )
+        for document, proving in gaps.values()
     ]
 
 

@@ -298,6 +298,8 @@ def _show_applied(applied: Applied, *, as_json: bool) -> None:
         words += f" for {activation.canary_share:g} of the keys"
     if stored.scope:
         words += f" over `{stored.scope}`"
+    if activation is not None and activation.override is not None:
+        words += ", unproven"
     typer.echo(f"{words}: {stored.label}")
 
 
@@ -306,8 +308,11 @@ def _show_status(found: PolicyStatus, now: float) -> None:
     for scope, stored, one in found.in_force:
         share = "everybody" if one.canary_share is None else f"{one.canary_share:g} of the keys"
         name = "" if stored is None else f"{stored.name}@{stored.digest[:12]}"
+        why = [one.reason] if one.reason else []
+        if one.override is not None:
+            name, why = f"{name}-unproven", [*why, f"unproven: {one.override}"]
         rows.append(
-            (scope or "base", name, str(one.version), share, _time(one.starts_at), one.activated_by, one.reason)
+            (scope or "base", name, str(one.version), share, _time(one.starts_at), one.activated_by, "; ".join(why))
         )  # fmt: skip
     typer.echo(align(rows))
     for one in found.scheduled:

@@ -63,6 +63,17 @@ def scheduled(activations: Iterable[Activation], at: float) -> list[Activation]:
     return sorted((one for one in activations if one.starts_at > at), key=_order)
 
 
+def without_called_off(waiting: Iterable[Activation]) -> list[Activation]:
+    """``waiting`` less those that never come to count: another for everybody, written later, starts with them."""
+    every = list(waiting)
+    last = {(one.scope, one.starts_at): one for one in every if one.canary_share is None}
+    return [
+        one
+        for one in every
+        if last.get((one.scope, one.starts_at), one).activation_id <= one.activation_id
+    ]
+
+
 def say_versions(standing: Mapping[str, Standing]) -> dict[str, str]:
     """The standing in short, by scope: ``3``, or ``3, 4 for 0.1`` with a canary."""
     shown: dict[str, str] = {}

@@ -29,7 +29,7 @@ from gateway.policy_store.versions import (
 )
 from policies.certificate import Certificate
 from policies.document import PolicyDocument
-from policies.inherit import label_version
+from policies.inherit import DIGEST_SHOWN, label_version
 
 TRIES = 5
 STARTS_AT_MAX = 253_370_764_800.0
@@ -149,7 +149,9 @@ def _check(change: Change, now: float) -> None:
     if change.canary_share is not None and not 0 < change.canary_share < 1:
         raise Unfit("a canary's share lies between 0 and 1; leave it out for everybody")
     if change.starts_at is not None and change.starts_at < now:
-        raise Unfit("what is in force was decided when it was: the start cannot lie in the past")
+        raise Unfit(
+            f"a start cannot lie in the past, and {_time(change.starts_at)} does; leave it out to start now"
+        )
     if change.starts_at is not None and change.starts_at > STARTS_AT_MAX:
         raise Unfit(
             "the start lies behind the year 9998; it is in seconds since 1970, not milliseconds"
@@ -193,8 +195,14 @@ def _name(document: PolicyDocument, since: float, now: float) -> str:
     shown = f"`{document.name}@{label_version(document)}`"
     if since <= now:
         return shown
-    at = datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds")
-    return f"{shown} (in force from {at} on)"
+    return f"{shown} (in force from {_time(since)} on)"
+
+
+def _time(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    except (OverflowError, OSError, ValueError):  # before the calendar begins, say
+        return f"{seconds:g}"
 
 
 async def _write(
@@ -209,7 +217,7 @@ async def _write(
     stable = standing.stable if standing else None
     running = None if stable is None else await read_version(connection, stable.version)
     digest = "" if running is None else running.digest
-    if change.if_match is not None and change.if_match != digest:
+    if change.if_match is not None and not _is_digest(change.if_match, digest):
         shown = f"`{digest}`" if digest else "none"
         raise Stale(f"the digest in force is {shown}, not `{change.if_match[:80]}`; look again")
     is_plain = change.starts_at is None and change.canary_share is None
@@ -237,6 +245,11 @@ async def _write(
     values = {name: getattr(activation, name) for name in Activation.__slots__}
     await connection.execute(insert(policy_activations).values(values))
     return Applied(stored, is_new=found is None, activation=activation)
+
+
+def _is_digest(written: str, digest: str) -> bool:
+    """Whether ``written`` is ``digest``, whole or as long as it is shown to people."""
+    return written == digest or (len(written) >= DIGEST_SHOWN and digest.startswith(written))
 
 
 async def _find_same(connection: AsyncConnection, scope: str, digest: str) -> StoredPolicy | None:

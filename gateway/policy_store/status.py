@@ -12,6 +12,7 @@ from gateway.policy_store.activation import (
     in_force,
     say_versions,
     scheduled,
+    without_called_off,
 )
 from gateway.policy_store.processes import Process, list_processes
 from gateway.policy_store.versions import StoredPolicy, find_version, list_activations
@@ -59,7 +60,10 @@ async def find_status(
     ]
     drift = [*_drift_of_file(entries, written), *_drift_of_processes(standing, running, now)]
     return PolicyStatus(
-        tuple(entries), tuple(scheduled(activations, now)), tuple(running), tuple(drift)
+        tuple(entries),
+        tuple(without_called_off(scheduled(activations, now))),
+        tuple(running),
+        tuple(drift),
     )
 
 

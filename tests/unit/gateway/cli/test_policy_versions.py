@@ -64,6 +64,7 @@ def test_without_a_proof_only_with_a_reason(written: str) -> None:
     assert "needs a reason" in refuse("apply", written, "--unproven", " ")
     said = json.loads(run("apply", written, "--unproven", "fire", "--json"))
     assert said["activation"]["override"] == "fire"
+    assert re.search(r" mine@[0-9a-f]{12}-unproven .* unproven: fire$", run("status"), re.MULTILINE)
     [tried] = json.loads(run("show", "2", "--json"))["proofs"]
     assert "refuted" in {claim["verdict"] for claim in tried["claims"]}
     assert "refuted" in run("rollback", "2", code=1)
@@ -80,14 +81,18 @@ def test_a_start_and_a_share_are_told(written: str) -> None:
     status = run("status")
     assert "scheduled: version 2 over base at 2999-01-01T08:00:00+00:00" in status
     assert json.loads(run("status", "--json"))["scheduled"][0]["canary_share"] == 0.1
-    assert "past" in refuse("apply", written, "--at", "2001-01-01T08:00")
+    assert "2001-01-01T08:00:00+00:00 does" in refuse("apply", written, "--at", "2001-01-01T08:00")
+    run("apply", "dev", "--at", "2999-01-01T08:00")
+    waiting = json.loads(run("status", "--json"))["scheduled"]
+    assert [one["version"] for one in waiting] == [3], "what another takes the place of still waits"
 
 
 def test_who_saw_another_document_changes_nothing(written: str) -> None:
-    """``--if-match`` takes the digest in force and no other."""
+    """``--if-match`` takes the digest in force, whole or as the status shows it, and no other."""
     digest = json.loads(run("history", "--json"))[0]["digest"]
     assert f"is `{digest}`" in refuse("apply", written, "--if-match", "0" * 64)
-    run("apply", written, "--if-match", digest)
+    assert "look again" in refuse("apply", written, "--if-match", digest[:11])
+    run("apply", written, "--if-match", digest[:12])
 
 
 def test_drift_from_a_file_is_a_failure(written: str, monkeypatch: pytest.MonkeyPatch) -> None:
