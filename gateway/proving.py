@@ -6,8 +6,9 @@ twice by one process, nor by two if SQL is there.
 """
 
 import asyncio
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -19,8 +20,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gateway.policy_store import Proved, read_proofs, write_proofs
 from policies.certificate import Certificate, digest_targets, parse_certificate
 from policies.classify import RULES
+from policies.compile import compile_policy
+from policies.decide import decide
 from policies.document import PolicyDocument
-from policies.facts import TargetFacts
+from policies.facts import Quote, TargetFacts
 from policies.inherit import Levels
 
 if TYPE_CHECKING:
@@ -32,6 +35,8 @@ SECONDS_MAX = 120.0
 """For all claims of a document; 200 rules over 50 targets take 3 s."""
 FAILED_MAX = 1000
 """Tries that came to nothing that are remembered."""
+SHOWN_MAX = 4
+"""Lines about numbers and constraints below a counterexample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +95,44 @@ def prove(
         look_seconds_max=LOOK_SECONDS_MAX,
         seconds_left=lambda: until - time.monotonic(),
     )
-    proofs = prover.prove()
+    proofs = tuple(_with_numbers(document, proof) for proof in prover.prove())
     findings = tuple(analyse(prover)) if analyses else ()
     return Proving(certify(document, targets, proofs), proofs, findings)
+
+
+def _with_numbers(document: PolicyDocument, proof: "Proof") -> "Proof":
+    """``proof`` with what its counterexample turns on besides the request: the numbers that the claim names, of the
+    target that was kept, or who struck those that were not."""
+    witness = proof.witness
+    if witness is None or proof.kind == "monotone":
+        return proof
+    if proof.kind == "never":
+        (quote,) = witness.quotes.values()
+        names = re.findall(r"[a-z_.]+", proof.claim.replace("_request_cost", "_cost"))  # per call
+        more = [f"{name}: {_shown(read(quote))}" for name, read in NUMBERS.items() if name in names]
+    else:
+        policy = compile_policy(document, witness.targets)
+        struck = decide(policy, witness.facts, None, witness.quotes).struck
+        more = list(dict.fromkeys(f"struck by: {one.constraint or one.reason}" for one in struck))
+    return msgspec.structs.replace(proof, lines=(*proof.lines, *more[:SHOWN_MAX]))
+
+
+NUMBERS: Mapping[str, Callable[[Quote], float | None]] = {
+    "expected_cost_usd": lambda quote: _usd(quote.expected_cost_nanousd),
+    "worst_case_cost_usd": lambda quote: _usd(quote.worst_case_nanousd),
+    "expected_ttft_s": lambda quote: quote.expected_ttft_seconds,
+    "quality": lambda quote: quote.quality,
+    "cached_tokens": lambda quote: quote.cached_tokens,
+}
+"""What a claim may name of a call, and where it stands."""
+
+
+def _usd(nanousd: int | None) -> float | None:
+    return None if nanousd is None else nanousd / 10**9
+
+
+def _shown(number: float | None) -> str:
+    return "unknown" if number is None else f"{number:.15g}"
 
 
 def find_shipped_certificate(document: PolicyDocument, catalogue: str) -> Certificate | None:

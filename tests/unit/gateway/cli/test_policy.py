@@ -57,6 +57,18 @@ def test_answers_name_the_targets_they_were_found_against(
         assert run(*words).splitlines()[-1] == f"against {counts['openai']} targets: openai {counts['openai']}"  # fmt: skip
 
 
+def test_a_counterexample_tells_what_it_turns_on(tmp_path: Path) -> None:
+    """The number that the claim is about, or the constraint that leaves nobody: the request alone explains neither."""
+    path = tmp_path / "cheap.yaml"
+    path.write_text(
+        "policy: p\nconstraints: [{name: cheap, require: worst_case_cost_usd <= 1.0}]\n"
+        "invariants: [{never: worst_case_cost_usd > 0.5}, {always_some_target: 'true'}]\n"
+    )
+    said = CliRunner().invoke(app, ["policy", "check", str(path)]).output
+    assert "\n    worst_case_cost_usd: 0.500000001\n" in said
+    assert "\n    kept: none of 1 targets\n    struck by: cheap\n" in said
+
+
 @pytest.mark.parametrize(
     ("format", "body"),
     [
