@@ -35,6 +35,7 @@ from gateway.routing import AUTO, Routing
 from gateway.services import Services
 from policies.classify import Classifier
 from policies.decide import decide
+from policies.explain import say_rule
 from policies.facts import EMBED, DataClass, Decision, Detection, Facts, Segment
 from policies.recorded import FORM
 from policies.remedies import Remedy, what_would_pass
@@ -262,9 +263,7 @@ def nobody_left(case: Case) -> Failure:
             code="context_length_exceeded",
             param="messages",
         )
-    reasons = dict.fromkeys(
-        f"`{one.constraint}`: {one.reason}" if one.constraint else one.reason for one in struck
-    )
+    reasons = dict.fromkeys(say_rule(one.constraint, one.reason, "`") for one in struck)
     causes = "; ".join(list(reasons)[:SHOWN_MAX]) or "the catalogue holds no target for it"
     if decision.labels:
         causes += f" (labels: {', '.join(sorted(decision.labels))})"

@@ -31,7 +31,7 @@ def explain(
         lines.append("  no target is left")
     by_reason: dict[str, list[str]] = {}
     for struck in decision.struck:
-        rule = f"{struck.constraint}: {struck.reason}" if struck.constraint else struck.reason
+        rule = say_rule(struck.constraint, struck.reason)
         by_reason.setdefault(rule, []).append(struck.target)
     if by_reason:
         lines += ["", "struck out"]
@@ -58,6 +58,14 @@ def _head(decision: Decision, facts: Facts) -> list[str]:
     if decision.relaxed:
         lines.append(f"given up   {'; '.join(decision.relaxed)} (nobody met it)")
     return lines
+
+
+def say_rule(constraint: str, reason: str, quote: str = "") -> str:
+    """Who struck a target, and why. A constraint without a reason of its own has its name for one: once is enough."""
+    if not constraint:
+        return reason
+    named = f"{quote}{constraint}{quote}"
+    return named if reason in (constraint, constraint.partition("/")[2]) else f"{named}: {reason}"
 
 
 def _names(names: frozenset[str]) -> str:

@@ -80,7 +80,7 @@ def _changes(
         else one
         for name, one in quotes.items()
     }
-    yield "if a cap on the answer brought its worst case near what is expected", facts, cheap
+    yield "with a cap on the answer that brings its worst case near what is expected", facts, cheap
     if seen.unknown:
         known = msgspec.structs.replace(seen, unknown=frozenset())
         words = "once the detectors that failed find nothing in it"

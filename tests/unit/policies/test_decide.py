@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.decide import decide
-from policies.explain import explain
+from policies.explain import explain, say_rule
 from policies.facts import Decision, Detection, Facts, Kept, Quote, TargetFacts
 from tests.unit.policies.worlds import TYPES, constraints, make_policy, worlds
 
@@ -144,3 +144,11 @@ def _subsets(types: frozenset[str]) -> list[set[str]]:
         {kind for kind, is_in in zip(ordered, filled, strict=True) if is_in}
         for filled in product((False, True), repeat=len(ordered))
     ]
+
+
+def test_a_name_that_is_the_reason_is_said_once() -> None:
+    """A constraint without a reason is given its name for one, an overlay's without the name of the overlay."""
+    assert say_rule("cheap", "cheap") == "cheap"
+    assert say_rule("team/cheap", "cheap", "`") == "`team/cheap`"
+    assert say_rule("team/cheap", "too dear", "`") == "`team/cheap`: too dear"
+    assert say_rule("", "it does not answer") == "it does not answer"

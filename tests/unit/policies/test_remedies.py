@@ -52,7 +52,7 @@ def suggested(quote: Quote | None = None, **changes: Any) -> list[str]:
         ({"detection": Detection(unscannable=frozenset({"image"}))}, "without its image (`cloud/m`)"),
         ({"detection": Detection(unknown=frozenset({"pii.card"}))},
          "once the detectors that failed find nothing in it (`cloud/m`)"),
-        ({"quote": Quote(10**6, 2 * 10**9)}, "if a cap on the answer brought its worst case near what is expected (`cloud/m`)"),
+        ({"quote": Quote(10**6, 2 * 10**9)}, "with a cap on the answer that brings its worst case near what is expected (`cloud/m`)"),
         ({"quote": Quote(1, 1, is_healthy=False)}, "once its targets answer again (`cloud/m`)"),
     ],
 )  # fmt: skip
