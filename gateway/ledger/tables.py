@@ -173,7 +173,7 @@ policy_proofs = Table(
     Column("proved_at", Float, nullable=False),
 )
 """What was proved of which document (a digest; of a base with overlays those of all parts), over which targets, by
-which release: rows are added, never changed."""
+which release; or what came of a try, whose place a proof takes."""
 
 kept_responses = Table(
     "kept_responses",

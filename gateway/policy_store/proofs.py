@@ -6,7 +6,7 @@ A document is what decides for a key: a base policy, or a base with overlays, wh
 from collections.abc import Iterable
 
 import msgspec
-from sqlalchemy import ColumnElement, insert, select
+from sqlalchemy import ColumnElement, and_, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.ledger.tables import policy_proofs
@@ -43,23 +43,21 @@ async def _read(engine: AsyncEngine, some: ColumnElement[bool]) -> list[Certific
 async def write_proofs(
     connection: AsyncConnection, certificates: Iterable[Certificate], now: float
 ) -> None:
-    """Keep what is not there yet. Of two who write the same at once the second fails (``IntegrityError``)."""
+    """Keep what is not there yet; a proof takes the place of a try that was none. Of two who write the same at once
+    the second fails (``IntegrityError``)."""
     for one in certificates:
-        key = (
+        key = and_(
             policy_proofs.c.policy == one.policy,
             policy_proofs.c.catalogue == one.catalogue,
             policy_proofs.c.verifier == one.verifier,
         )
-        query = select(policy_proofs.c.proved_at).where(*key)
-        if (await connection.execute(query)).first() is None:
-            values = {
-                "policy": one.policy,
-                "catalogue": one.catalogue,
-                "verifier": one.verifier,
-                "certificate": msgspec.json.encode(one).decode(),
-                "proved_at": now,
-            }
-            await connection.execute(insert(policy_proofs).values(values))
+        text = (await connection.execute(select(policy_proofs.c.certificate).where(key))).scalar()
+        values = {"certificate": msgspec.json.encode(one).decode(), "proved_at": now}
+        if text is None:
+            names = {"policy": one.policy, "catalogue": one.catalogue, "verifier": one.verifier}
+            await connection.execute(insert(policy_proofs).values(names | values))
+        elif one.is_proof and not ((stored := _parse(str(text))) and stored.is_proof):
+            await connection.execute(update(policy_proofs).where(key).values(values))
 
 
 def _parse(text: str) -> Certificate | None:

@@ -368,3 +368,29 @@ def test_two_who_want_the_same_proof_share_one(tmp_path: Path) -> None:
         await engine.dispose()
 
     asyncio.run(run())
+
+
+def test_a_proof_takes_the_place_of_a_try_that_ran_out_of_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an owner put in force without is proved once when it can be, and not by each process again."""
+    with (
+        running_upstream() as home,
+        running_gateway(tmp_path / "home", {"SGLANG_URLS": home.url}) as gateway,
+    ):
+        facts = gateway.runtime.services.routing.current.facts
+        document = parse_policy(AT_HOME, source="test")
+
+        async def is_proved() -> bool:
+            engine = open_database(gateway.settings.database_url)
+            found = await Certifier(engine).certify([document], facts)
+            await engine.dispose()
+            return not found.failed
+
+        with monkeypatch.context() as hurried:
+            hurried.setattr(proving, "SECONDS_MAX", 0.0)
+            change(gateway, AT_HOME, override="an exercise")
+            assert not asyncio.run(is_proved())
+        assert asyncio.run(is_proved())
+        monkeypatch.setattr(proving, "SECONDS_MAX", 0.0)
+        assert asyncio.run(is_proved()), "it was kept"
