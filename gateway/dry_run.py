@@ -1,7 +1,7 @@
 """Decide a request without sending it: what ``moegate policy explain --request`` shows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import orjson
@@ -17,12 +17,10 @@ from gateway.decision_record import DecisionRecord, render_decision
 from gateway.errors import StartError
 from gateway.observed import Observed
 from gateway.quotes import Signals
-from gateway.routing import make_routing, plain
+from gateway.routing import Routing
 from gateway.targets import count_targets
 from policies.classify import Classifier
-from policies.document import PolicyDocument
 from policies.facts import DataClass
-from policies.inherit import Levels
 from policies.remedies import Remedy
 
 CODECS: Mapping[WireFormat, RequestCodec] = {**CLIENTS, **EMBEDDERS}
@@ -52,25 +50,21 @@ class Anyone:
 
 
 def dry_run(
-    catalogue: Catalogue,
-    document: PolicyDocument,
-    trial: Trial,
-    data_class: str | None,
-    now: float,
-    levels: Levels | None = None,
+    routing: Routing, trial: Trial, data_class: str | None, now: float
 ) -> tuple[DecisionRecord, tuple[Remedy, ...]]:
-    """What ``document`` decides about ``trial``, all targets taken as healthy; and what would let it pass, if no
-    target may take it. ``levels``: where ``document`` is in force, with what is proved of it.
+    """What the base policy of ``routing`` decides about ``trial``, all targets taken as healthy; and what would let it
+    pass, if no target may take it.
 
-    Raises ``StartError`` for a request that does not parse, ``Refused`` and ``PolicyError``.
+    Raises ``StartError`` for a request that does not parse, and ``Refused``.
     """
     try:
         asked = Asked(model=trial.model, is_batch=b'"requests"' in trial.raw)
         prompt = CODECS[trial.format].parse_request(trial.raw, asked)
     except WireError as error:
         raise StartError(f"the request does not parse as `{trial.format}`: {error}") from error
-    routing = make_routing(catalogue, levels or plain(document), {})
+    routing = replace(routing, chains={})  # overlays and canaries are for keys, and none asks
     asker = Anyone()
+    # A classifier of its own: what the gateway's remembers is not for threads.
     record = decide_prompt(
         routing, prompt, asker, Classifier(), Signals(Health(), Observed()), data_class, now
     ).record

@@ -5,7 +5,6 @@ and a replay ends after its seconds. A replay reads the requests of the asker's 
 """
 
 import asyncio
-from dataclasses import replace
 from typing import Annotated
 
 import msgspec
@@ -32,7 +31,6 @@ from policies.check import Report, check
 from policies.compile import compile_policy
 from policies.document import PolicyDocument, PolicyError, parse_policy
 from policies.facts import TargetFacts
-from policies.inherit import Level
 from policies.replay import Replay
 
 REQUEST_BYTES_MAX = 8 * 1024 * 1024
@@ -104,16 +102,14 @@ class TrialApi:
         del principal
         asked = await read_body(request, Explaining, REQUEST_BYTES_MAX)
         routing = self._services.routing.current
-        document, now = routing.policy.document, self._services.clock.now()
-        base = Level(routing.levels.base.version, document)
-        levels = replace(routing.levels, base=base, over={})
+        now = self._services.clock.now()
         try:
             trial = Trial(bytes(asked.request), find_format(asked.format), asked.model)
         except StartError as error:
             raise invalid(str(error), "format") from error
         try:
             record, remedies = await asyncio.to_thread(
-                dry_run, routing.catalogue, document, trial, asked.data_class, now, levels
+                dry_run, routing, trial, asked.data_class, now
             )
         except StartError as error:
             raise invalid(str(error), "request") from error

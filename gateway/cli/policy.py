@@ -18,6 +18,7 @@ from gateway.policy_reports import check_to_json
 from gateway.policy_store import find_active
 from gateway.prepare import read_policy
 from gateway.proving import Proving, prove
+from gateway.routing import make_routing, plain
 from gateway.settings import Settings
 from gateway.targets import count_targets, find_targets
 from policies.check import Report, check
@@ -99,7 +100,8 @@ def _explain_now(
     if active is None:
         raise StartError("no policy is in force: run `moegate init`")
     catalogue = find_catalogue(settings)
-    record, remedies = dry_run(catalogue, active.parse(), trial, data_class, Clock().now())
+    routing = make_routing(catalogue, plain(active.parse()), {})
+    record, remedies = dry_run(routing, trial, data_class, Clock().now())
     if as_json:
         typer.echo(orjson.dumps(trial_to_json(record, remedies, catalogue)).decode())
         return
