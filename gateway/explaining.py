@@ -144,8 +144,13 @@ def _decide_again(
         words = "decided again with the targets and the release of now, it comes out otherwise"
         return Ways(unknown=words)
     remedies = what_would_pass(policy, record.facts, candidates, record.quotes, least)
-    is_same = record.catalogue == catalogue.version
-    return Ways(remedies, note="" if is_same else "with the targets as they are now")
+    notes: list[str] = []
+    if record.catalogue != catalogue.version:
+        notes.append("with the targets as they are now")
+    if suffix and remedies:
+        # A record tells who was held back only of those that nothing else struck.
+        notes.append("the policy was not proved: a target may have been held back for that alone")
+    return Ways(remedies, note="; ".join(notes))
 
 
 def _outline(decision: Decision) -> tuple[object, ...]:

@@ -99,10 +99,12 @@ def change(gateway: RunningGateway, statement: str, **values: str) -> None:
     asyncio.run(write())
 
 
-def apply(gateway: RunningGateway, document: str, scope: str = "") -> None:
+def apply(
+    gateway: RunningGateway, document: str, scope: str = "", unproven: str | None = None
+) -> None:
     answer = gateway.client.post(
         "/admin/api/v1/policies",
-        json={"document": document, "scope": scope},
+        json={"document": document, "scope": scope, "unproven": unproven},
         headers={"authorization": f"Bearer {gateway.key}"},
     )
     assert answer.status_code == 201, answer.text
@@ -155,6 +157,23 @@ def test_an_overlay_is_part_of_what_decided(scene: Scene) -> None:
     request_id = refuse(scene, "hi", authorization=key, tools=tools)
     said = explain(gateway, request_id, seen=two_sided(scene.outside, scene.home))
     assert f"\nwould pass\n  if it did without tools (`{OUTSIDE}`)\n" in said
+
+
+def test_ways_past_a_policy_that_was_not_proved_say_so(scene: Scene) -> None:
+    """A record does not tell who would have been held back had no constraint struck first."""
+    document = (
+        "policy: claims\nconstraints:\n  - {name: no tools, when: '\"tools\" in request.needs', "
+        "require: 'target.boundary == \"self_hosted\"'}\n"
+        "invariants:\n  - never: 'target.boundary == \"external\"'\n"
+    )
+    apply(scene.gateway, document, unproven="an exercise")
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    wait_for(lambda: scene.gateway.say("hi", OUTSIDE, tools=tools).status_code == 403)
+    request_id = refuse(scene, "hi", tools=tools)
+    seen = two_sided(scene.outside, scene.home)
+    said = json.loads(explain(scene.gateway, request_id, "--json", seen=seen))
+    assert [one["targets"] for one in said["would_pass"]] == [[OUTSIDE]]
+    assert "may have been held back" in said["would_pass_note"]
 
 
 @pytest.mark.parametrize(
