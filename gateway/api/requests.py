@@ -1,7 +1,10 @@
 """Past requests over HTTP: the record of one, and why it went where it went.
 
-Promises: who may not see a request is told exactly what is told of one that never was.
+Promises: who may not see a request is told exactly what is told of one that never was. What would have let one pass
+takes a policy's parsing and a decision: one is found at a time, for every key may ask.
 """
+
+import asyncio
 
 import orjson
 from starlette.requests import Request
@@ -30,6 +33,7 @@ class RequestApi:
         self._engine = runtime.engine
         self._services = runtime.services
         self._guard = guard
+        self._explaining = asyncio.Lock()
 
     def routes(self) -> list[Route]:
         """What is served, by path."""
@@ -61,7 +65,8 @@ class RequestApi:
             request, principal, team_id=None if is_admin else principal.team_id
         )
         catalogue = self._services.routing.current.catalogue
-        said = await explain_booked(self._engine, found, catalogue)
+        async with self._explaining:
+            said = await explain_booked(self._engine, found, catalogue)
         headers = {"vary": "accept"}
         if wants_text(request.headers.get("accept", "")):
             return PlainTextResponse(f"{said.to_text()}\n", headers=headers)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from gateway.admission import Limit
 from gateway.api.requests import wants_text
 from gateway.cli.main import app
+from gateway.explaining import Explanation, explain_booked
 from gateway.identity import NewKey
 from gateway.ledger import open_database
 from tests.gateway_process import RunningGateway, Scene, two_sided, wait_for
@@ -266,3 +268,27 @@ def test_a_request_that_never_was_has_no_decision(scene: Scene) -> None:
     for request_id in ("req_none", "%00", "x" * 2000, "../policies"):
         answer = ask(scene.gateway, request_id, "text/plain")
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+def test_one_is_explained_at_a_time(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every key of a team may ask, and a long policy takes a core for a second."""
+    gateway, under_way, most = scene.gateway, 0, 0
+    request_id = refuse(scene)
+    gateway.rows("requests")
+
+    async def counted(*given: Any) -> Explanation:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        for _turn in range(200):  # of the loop, in which the others come
+            await asyncio.sleep(0.001)
+        under_way -= 1
+        return await explain_booked(*given)
+
+    monkeypatch.setattr("gateway.api.requests.explain_booked", counted)
+    address = f"/admin/api/v1/requests/{request_id}/decision"
+    headers = {"authorization": f"Bearer {gateway.key}"}
+    with ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(gateway.client.get, address, headers=headers) for _each in range(3)]
+    assert [one.result().status_code for one in asked] == [200, 200, 200]
+    assert most == 1
