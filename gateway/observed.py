@@ -25,6 +25,8 @@ HELD_SECONDS_1H = 3600.0
 PREFIX_TOKENS_LEAST = 1024
 """Shorter prefixes are not cached by OpenAI and Anthropic (the same documentation)."""
 CONVERSATIONS_MAX = 20_000
+TASK_LENGTHS_MAX = 4096
+"""Lengths by target and task: callers choose the words of tasks, and could choose a new one with each request."""
 BYTES_A_TOKEN = 4
 OPENING_ROLES = ("system", "developer")
 
@@ -84,7 +86,8 @@ class Observed:
 
     def __init__(self) -> None:
         self._waits: dict[str, _Mean] = {}
-        self._answers: dict[tuple[str, str | None], _Mean] = {}
+        self._answers: dict[str, _Mean] = {}
+        self._task_answers: OrderedDict[tuple[str, str], _Mean] = OrderedDict()
         self._shares: dict[str, _Mean] = {}
         """By target, how much of what it should hold it has charged as read from its cache."""
         self._held: OrderedDict[int, dict[str, tuple[float, int]]] = OrderedDict()
@@ -97,7 +100,8 @@ class Observed:
 
     def expected_output(self, target: str, task: str | None) -> float | None:
         """Tokens of an answer, to requests of this task or else to all; None: none was counted."""
-        seen = self._answers.get((target, task)) or self._answers.get((target, None))
+        seen = None if task is None else self._task_answers.get((target, task))
+        seen = seen or self._answers.get(target)
         return None if seen is None else seen.value
 
     def find_held(self, trail: Trail, now: float) -> Mapping[str, int]:
@@ -126,9 +130,10 @@ class Observed:
         """A call ended as it should, and its host counted ``usage`` for so many ``choices``; None: its cap cut the
         answer, which says nothing of how long it would have been."""
         if choices is not None:
-            for kind in {None, task}:
-                mean = self._answers.setdefault((target, kind), _Mean())
-                mean.add(usage.output_tokens / choices, now)
+            length = usage.output_tokens / choices
+            self._answers.setdefault(target, _Mean()).add(length, now)
+            if task is not None:
+                self._note_task((target, task), length, now)
         if not trail.marks:
             return
         sent = self._find_sent(trail, now).get(target, 0)
@@ -139,6 +144,13 @@ class Observed:
         for places in {trail.opening, len(trail.marks)}:
             if places and trail.tokens[places - 1] >= PREFIX_TOKENS_LEAST:
                 self._hold(trail.marks[places - 1], target, until, trail.tokens[places - 1])
+
+    def _note_task(self, key: tuple[str, str], length: float, now: float) -> None:
+        answers = self._task_answers
+        answers.setdefault(key, _Mean()).add(length, now)
+        answers.move_to_end(key)
+        if len(answers) > TASK_LENGTHS_MAX:
+            answers.popitem(last=False)
 
     def _find_sent(self, trail: Trail, now: float) -> dict[str, int]:
         """By target, the tokens of the longest beginning that it was sent and may still hold."""

@@ -61,6 +61,17 @@ def test_lengths_are_of_one_answer_and_by_task() -> None:
     assert seen.expected_output("t", "math") == seen.expected_output("t", None) == 250
 
 
+def test_words_of_callers_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of tasks, those named last are kept; the length of all answers always is."""
+    monkeypatch.setattr(observed, "TASK_LENGTHS_MAX", 3)
+    seen, trail = Observed(), follow("o", [], said("hi"))
+    for task in ("code", "a", "b", "code", "c"):
+        seen.note_answer("t", task, trail, Usage(10, 800 if task == "code" else 100), 1, NOW)
+    assert seen.expected_output("t", "code") == 800
+    assert seen.expected_output("t", "c") == 100
+    assert seen.expected_output("t", "a") == seen.expected_output("t", None) == 380
+
+
 def test_an_answer_that_was_cut_says_nothing_of_lengths() -> None:
     """A cap of one token does not make a host terse."""
     seen, trail = Observed(), follow("o", [], said("hi"))
