@@ -15,6 +15,7 @@ from backends.wire.prompt import Asked, WireFormat
 from gateway.deciding import decide_prompt, find_remedies
 from gateway.decision_record import DecisionRecord, render_decision
 from gateway.errors import StartError
+from gateway.facts import read_task
 from gateway.observed import Observed
 from gateway.quotes import Signals
 from gateway.routing import Routing
@@ -29,11 +30,13 @@ CODECS: Mapping[WireFormat, RequestCodec] = {**CLIENTS, **EMBEDDERS}
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A request as a file has it: its body, its format and, for Google's, the model of its address."""
+    """A request as a file has it: its body, its format, for Google's the model of its address, and what kind of task
+    the client says it is."""
 
     raw: bytes
     format: WireFormat = "openai-chat"
     model: str = "auto"
+    task: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +66,11 @@ def dry_run(
     except WireError as error:
         raise StartError(f"the request does not parse as `{trial.format}`: {error}") from error
     routing = replace(routing, chains={})  # overlays and canaries are for keys, and none asks
-    asker = Anyone()
+    asker, signals = Anyone(), Signals(Health(), Observed())
+    task = read_task(trial.task)
     # A classifier of its own: what the gateway's remembers is not for threads.
     record = decide_prompt(
-        routing, prompt, asker, Classifier(), Signals(Health(), Observed()), data_class, now
+        routing, prompt, asker, Classifier(), signals, data_class, now, task
     ).record
     remedies = () if record.decision.kept else find_remedies(routing, asker, record)
     return record, remedies

@@ -50,12 +50,13 @@ class Checking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Explaining(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of an explanation: a request, its format, and what a client says beside its body: the model of
-    Google's addresses, and ``x-data-class``."""
+    Google's addresses, ``x-data-class`` and ``x-moegate-task``."""
 
     request: msgspec.Raw
     format: str = "openai-chat"
     model: str = "auto"
     data_class: str | None = None
+    task: str | None = None
 
 
 class Replaying(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,7 +105,7 @@ class TrialApi:
         routing = self._services.routing.current
         now = self._services.clock.now()
         try:
-            trial = Trial(bytes(asked.request), find_format(asked.format), asked.model)
+            trial = Trial(bytes(asked.request), find_format(asked.format), asked.model, asked.task)
         except StartError as error:
             raise invalid(str(error), "format") from error
         try:

@@ -79,6 +79,7 @@ def explain_command(
     data_class: Annotated[
         str | None, typer.Option(help="With --request: its x-data-class.")
     ] = None,
+    task: Annotated[str | None, typer.Option(help="With --request: its x-moegate-task.")] = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -87,7 +88,7 @@ def explain_command(
     if (request_id is None) == (request is None):
         raise typer.BadParameter("give a request id, or a file with --request")
     if request is not None:
-        trial = Trial(_read_request(request), find_format(format), model)
+        trial = Trial(_read_request(request), find_format(format), model, task)
         _explain_now(settings, trial, data_class, as_json=as_json)
     else:
         _explain_ended(settings, request_id or "", as_json=as_json)

@@ -84,16 +84,15 @@ def test_an_explanation_is_that_of_the_command(
     scene: Scene, tmp_path: Path, format: str, body: dict[str, object]
 ) -> None:
     """A request of each format is decided as the gateway would, and goes nowhere."""
-    answer = post(
-        scene.gateway,
-        "explain",
-        {"request": body, "format": format, "model": OUTSIDE, "data_class": "internal"},
-    )
+    said_beside = {"model": OUTSIDE, "data_class": "internal", "task": "code"}
+    answer = post(scene.gateway, "explain", {"request": body, "format": format, **said_beside})
     assert answer.status_code == 200, answer.text
     path = tmp_path / "body.json"
     path.write_text(json.dumps(body))
     words = ("explain", "--request", str(path), "--format", format, "--model", OUTSIDE)
-    said, shown = answer.json(), run(scene, *words, "--data-class", "internal")
+    beside = ("--data-class", "internal", "--task", "code")
+    said, shown = answer.json(), run(scene, *words, *beside)
+    assert said["facts"]["task"] == "code"
     assert said["facts"].pop("now") == pytest.approx(shown["facts"].pop("now"), abs=60)
     assert said == shown
     assert bool(said["would_pass"]) == (body is SECRET)
@@ -221,6 +220,7 @@ BAD: dict[str, tuple[str, object, str]] = {
     "another format's": ("explain", {"request": CHAT, "format": "gemini"}, "gemini"),
     "no format": ("explain", {"request": CHAT, "format": "x"}, "`x` is no format"),
     "no class": ("explain", {"request": CHAT, "data_class": "x"}, "unknown data class"),
+    "no task": ("explain", {"request": CHAT, "task": "Write Code"}, "no word for a task"),
     "no day": ("replay", {"document": AT_HOME, "since": "yesterday"}, "neither a number of days"),
     "no last day": ("replay", {"document": AT_HOME, "until": "x"}, "neither a number of days"),
     "a sample of none": ("replay", {"document": AT_HOME, "sample": 0}, "sample"),
