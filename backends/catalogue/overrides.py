@@ -34,11 +34,14 @@ from backends.target import Boundary, Capability, Endpoint, Price, Rates, Target
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 Task = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_.-]{0,39}$")]
+Qualities = Annotated[dict[Task, Quality], msgspec.Meta(min_length=1)]
 WHOLE = "default"
 """What counts for tasks that were not measured apart."""
 T = TypeVar("T")
 _UNKNOWN_KEY = re.compile(r"unknown field `(.+?)`")
-_PLACE = re.compile(r" - at `\$(.*)`$")
+_PLACE = re.compile(r" - at `(?:key` in `)?\$(.*?)(?:\[\.\.\.\])?`$")
+"""Of a mapping with keys of one's own the place tells neither key nor value."""
+_QUALITY = "a quality is a number from 0 to 1, or one for each task: `{default: 0.75, code: 0.82}`"
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 SELF_HOSTED_NAMES = re.compile(r"(sglang|vllm|ollama|lmstudio|openai-server|local|simulator)\b")
 """How the names of servers at home begin."""
@@ -73,7 +76,7 @@ class TargetData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     valid_until: Moment | None = None
     region: str | None = None
     boundary: Boundary | None = None
-    quality: Quality | dict[Task, Quality] | None = None
+    quality: Quality | Qualities | None = None
     aliases: tuple[str, ...] | None = None
     auto: bool | None = None
     image_tokens_max: Tokens | None = None
@@ -347,7 +350,8 @@ class _File:
         if unknown := _UNKNOWN_KEY.search(message):
             known = near(unknown[1], _fields(kind, steps))
             self.refuse((*place, *steps, unknown[1]), f"there is no such key{known}")
-        self.refuse((*place, *steps), _PLACE.sub("", message))
+        is_quality = steps[-1:] == ("quality",)
+        self.refuse((*place, *steps), _QUALITY if is_quality else _PLACE.sub("", message))
 
 
 def _fields(kind: object, steps: tuple[str | int, ...]) -> tuple[str, ...]:

@@ -244,9 +244,17 @@ def test_quality_may_be_said_by_task(
     assert quality_of(target, None) == (0.93 if whole is None else whole)
 
 
-def test_a_task_is_a_word(tmp_path: Path) -> None:
-    """As callers can name it."""
-    assert "quality" in refusal(tmp_path, "targets: {openai/gpt-5.5: {quality: {Write Code: 0.5}}}")
+@pytest.mark.parametrize(
+    "said",
+    ["2", ".nan", "high", "[0.5]", "{}", "{code: 2}", "{code: high}", "{Write Code: 0.5}", "{1: 0.5}"],
+)  # fmt: skip
+def test_a_quality_that_is_none_is_refused_at_its_place(tmp_path: Path, said: str) -> None:
+    """A number from 0 to 1; a task is a word that callers can name; nothing measured is nothing said."""
+    assert (
+        refusal(tmp_path, f"targets: {{openai/gpt-5.5: {{quality: {said}}}}}")
+        == "`FILE` line 1, `targets.openai/gpt-5.5.quality`: a quality is a number from 0 to 1, or one for each task: "
+        "`{default: 0.75, code: 0.82}`"
+    )
 
 
 def test_a_new_target_is_added_with_its_provider_s_address(tmp_path: Path) -> None:
@@ -373,7 +381,7 @@ TARGET = "targets:\n  openai/gpt-5.5:\n    "
         ),
         (
             TARGET + "quality: 1.5",
-            "`FILE` line 3, `targets.openai/gpt-5.5.quality`: Expected `float` <= 1.0",
+            "`FILE` line 3, `targets.openai/gpt-5.5.quality`: a quality is a number from 0 to 1",
         ),
         (  # proofs take no time below none into account
             TARGET + "retention_days: -1",
