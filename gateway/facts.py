@@ -23,11 +23,18 @@ from backends.wire.prompt import (
 )
 from backends.wire.signatures import ISSUERS
 from gateway.errors import refuse
-from policies.facts import DATA_CLASSES, EMBED, DataClass, Segment, TargetFacts
+from policies.facts import (
+    DATA_CLASSES,
+    EMBED,
+    TASK_PATTERN,
+    DataClass,
+    Segment,
+    TargetFacts,
+)
 
 HEADER_DATA_CLASS = "x-data-class"
 HEADER_TASK = "x-moegate-task"
-_TASK = re.compile(r"[a-z][a-z0-9_.-]{0,39}")
+_TASK = re.compile(TASK_PATTERN)
 
 _SIGNATURE = re.compile(r"[A-Za-z0-9+/_=-]{64,}")
 """Base64, longer than what anybody writes: providers sign with hundreds of characters."""

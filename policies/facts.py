@@ -37,6 +37,10 @@ FAILURE_WORDS: tuple[FailureWord, ...] = get_args(FailureWord)
 """Failures after which another target may do better."""
 
 
+TASK_PATTERN = r"^[a-z][a-z0-9_.-]{0,39}$"
+"""The words that callers can name tasks with."""
+
+
 class Segment(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A piece of text of the prompt: who said it, what kind of part it stood in, the text."""
 

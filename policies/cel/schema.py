@@ -5,12 +5,13 @@ about the request alone, once per request; about both, once for each target.
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Flag, auto
 from typing import Literal, assert_never
 
 from policies.cel import tree as t
-from policies.facts import BOUNDARIES, CAPABILITIES, DATA_CLASSES, NEEDS
+from policies.facts import BOUNDARIES, CAPABILITIES, DATA_CLASSES, NEEDS, TASK_PATTERN
 
 Kind = Literal["text", "int", "double", "truth", "texts", "numbers", "null"]
 Wanted = Kind | Literal["number"]
@@ -98,16 +99,31 @@ DOMAINS: dict[str, frozenset[str]] = {
 }
 """The words that a fact can be, or hold: another is a slip that would make a rule never hold."""
 
+WRITTEN: dict[str, tuple[re.Pattern[str], str]] = {
+    "task": (
+        re.compile(TASK_PATTERN),
+        "tasks are words of lower-case letters, digits, `.`, `_` and `-`",
+    ),
+}
+"""How the words of a fact are written, where they are no closed set."""
+
 
 def check_words(node: t.Tree, domains: Mapping[str, frozenset[str]]) -> None:
     """Raises :class:`CelError` where a fact of ``domains`` is held against what it can never be."""
     for name, value in words_of(node):
+        if isinstance(value, str) and (form := WRITTEN.get(name.path)):
+            _check_form(value, name, *form)
         known = domains.get(name.path)
         if known is None or value in known:
             continue
         close = difflib.get_close_matches(str(value), sorted(known), n=1)
         hint = f": did you mean `{close[0]}`?" if close else f"; there are {_listed(known)}"
         raise t.CelError(f"`{value}` is nothing that `{name.path}` can be{hint}", name.at)
+
+
+def _check_form(value: str, name: t.Name, pattern: re.Pattern[str], words: str) -> None:
+    if pattern.fullmatch(value) is None:
+        raise t.CelError(f"`{value}` is nothing that `{name.path}` can be; {words}", name.at)
 
 
 def _listed(words: frozenset[str]) -> str:

@@ -34,6 +34,8 @@ HEAD = "policy: p\nconstraints:\n  - name: n\n    require: "
         ("'request.model == \"\\q\"'", 4, 32, "CEL has no escape"),
         ("'request.model == \"\\ud800\"'", 4, 32, "is no character"),
         ("-quality", 4, 15, "true or false is needed"),
+        ("task == 'Code'", 4, 14, "tasks are words of lower-case letters"),
+        ("task in ['code', 'write code']", 4, 14, "`write code` is nothing that `task` can be"),
         ("size(quality) > 1", 4, 19, "`size` needs a list or text"),
     ],
 )  # fmt: skip
@@ -45,6 +47,12 @@ def test_a_mistake_is_named_where_it_stands(
         parse_policy(f"{HEAD}{written}\n", source="p")
     assert said in caught.value.message
     assert (caught.value.line, caught.value.column) == (line, column)
+
+
+@pytest.mark.parametrize("word", ["code", "a", "x-1.b_c", "a" * 40])
+def test_every_task_that_a_caller_can_name_may_be_spoken_of(word: str) -> None:
+    """Also the shortest and the longest."""
+    parse_policy(f"{HEAD}task == '{word}'\n", source="p")
 
 
 @pytest.mark.parametrize(
