@@ -414,6 +414,7 @@ class Attempts:
                 case.trail,
                 usage,
                 None if is_cut else case.sizes.choices,
+                leg.row.started_at,
                 now,
             )
 

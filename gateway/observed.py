@@ -6,6 +6,7 @@ unknown and not guessed; looking changes nothing. Memory is bounded and holds no
 each organisation. Each process knows what went through itself.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -81,6 +82,15 @@ class _Mean:
         self.at = now
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """So many tokens of a beginning are taken to be held, from ``since`` until before ``until``."""
+
+    since: float
+    until: float
+    tokens: int
+
+
 class Observed:
     """What this process has seen. Times are seconds of one clock; targets go by name."""
 
@@ -90,8 +100,8 @@ class Observed:
         self._task_answers: OrderedDict[tuple[str, str], _Mean] = OrderedDict()
         self._shares: dict[str, _Mean] = {}
         """By target, how much of what it should hold it has charged as read from its cache."""
-        self._held: OrderedDict[int, dict[str, tuple[float, int]]] = OrderedDict()
-        """By place of a conversation: until when, and how many tokens, each target holds."""
+        self._held: OrderedDict[int, dict[str, _Held]] = OrderedDict()
+        """By place of a conversation, what each target holds."""
 
     def expected_wait(self, target: str, now: float) -> float | None:
         """Seconds until the first piece of a streamed answer; None: not measured lately."""
@@ -125,10 +135,11 @@ class Observed:
         trail: Trail,
         usage: Usage,
         choices: int | None,
+        began: float,
         now: float,
     ) -> None:
-        """A call ended as it should, and its host counted ``usage`` for so many ``choices``; None: its cap cut the
-        answer, which says nothing of how long it would have been."""
+        """A call that ``began`` earlier ended as it should, and its host counted ``usage`` for so many ``choices``;
+        None: its cap cut the answer, which says nothing of how long it would have been."""
         if choices is not None:
             length = usage.output_tokens / choices
             self._answers.setdefault(target, _Mean()).add(length, now)
@@ -136,14 +147,15 @@ class Observed:
                 self._note_task((target, task), length, now)
         if not trail.marks:
             return
-        sent = self._find_sent(trail, now).get(target, 0)
+        # Of two that were under way together the second could not have been read from what the first left.
+        sent = self._find_sent(trail, now, began).get(target, 0)
         if sent:
             share = min(1.0, usage.cache_read_tokens / sent)
             self._shares.setdefault(target, _Mean()).add(share, now)
         until = now + (HELD_SECONDS_1H if usage.cache_write_1h_tokens else HELD_SECONDS)
         for places in {trail.opening, len(trail.marks)}:
             if places and trail.tokens[places - 1] >= PREFIX_TOKENS_LEAST:
-                self._hold(trail.marks[places - 1], target, until, trail.tokens[places - 1])
+                self._hold(trail.marks[places - 1], target, now, until, trail.tokens[places - 1])
 
     def _note_task(self, key: tuple[str, str], length: float, now: float) -> None:
         answers = self._task_answers
@@ -152,22 +164,25 @@ class Observed:
         if len(answers) > TASK_LENGTHS_MAX:
             answers.popitem(last=False)
 
-    def _find_sent(self, trail: Trail, now: float) -> dict[str, int]:
-        """By target, the tokens of the longest beginning that it was sent and may still hold."""
+    def _find_sent(self, trail: Trail, now: float, before: float = math.inf) -> dict[str, int]:
+        """By target, the tokens of the longest beginning that it was sent ``before`` and may still hold."""
         found: dict[str, int] = {}
         held = self._held
         for mark in reversed(trail.marks):
             if mark in held:
-                for target, (until, tokens) in held[mark].items():
-                    if until > now:
-                        found.setdefault(target, tokens)
+                for target, one in held[mark].items():
+                    if one.until > now and one.since <= before:
+                        found.setdefault(target, one.tokens)
         return found
 
-    def _hold(self, mark: int, target: str, until: float, tokens: int) -> None:
+    def _hold(self, mark: int, target: str, now: float, until: float, tokens: int) -> None:
         held = self._held
         holders = held.setdefault(mark, {})
-        before, _tokens = holders.get(target, (until, tokens))
-        holders[target] = (max(before, until), tokens)
+        before = holders.get(target)
+        if before is None or before.until <= now:
+            holders[target] = _Held(now, until, tokens)
+        else:
+            holders[target] = _Held(before.since, max(before.until, until), tokens)
         held.move_to_end(mark)
         if len(held) > CONVERSATIONS_MAX:
             held.popitem(last=False)

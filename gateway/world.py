@@ -68,12 +68,16 @@ class World:
         if settings.discover:
             found += self._keep_for_a_while(await discover_local(self._get, settings.sglang_urls))
         is_new = found != self._found or not self.adapters
-        self._found = found
+        before, self._found = self._found, found
         self.unreachable = tuple(
             url for url in settings.sglang_urls if not answers[find_origin(url)]
         )
         if is_new:
-            self._rebuild()
+            try:
+                self._rebuild()
+            except BaseException:
+                self._found = before  # it is news at the next look, too
+                raise
         return is_new
 
     def _keep_for_a_while(self, local: list[SelfHosted]) -> list[SelfHosted]:

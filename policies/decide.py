@@ -240,9 +240,7 @@ def _fit(
             fit.append(at)
             continue
         name = policy.targets[at].name
-        if policy.held_back >> at & 1:
-            struck.append(Struck(name, "proof", "", HELD_BACK))
-        elif not can >> at & 1:
+        if not can >> at & 1:
             struck.append(Struck(name, "capability", "", _say_unable(policy, facts, at)))
         elif not has_room >> at & 1:
             context = policy.targets[at].context_tokens_max
@@ -250,8 +248,10 @@ def _fit(
             struck.append(Struck(name, "context", "", reason))
         elif not is_priced:
             struck.append(Struck(name, "price", "", "its price is not known"))
-        else:
+        elif not quote.is_healthy:
             struck.append(Struck(name, "health", "", quote.unhealthy_reason))
+        else:  # Last: it alone keeps the target out, and may be over in a moment.
+            struck.append(Struck(name, "proof", "", HELD_BACK))
     return fit
 
 

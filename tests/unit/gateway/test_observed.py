@@ -54,8 +54,8 @@ def test_a_mean_stays_among_its_values(waits: list[float]) -> None:
 def test_lengths_are_of_one_answer_and_by_task() -> None:
     """Two choices are two answers; a task without answers of its own has those of all."""
     seen, trail = Observed(), follow("o", [], said("hi"))
-    seen.note_answer("t", "code", trail, Usage(10, 800), 2, NOW)
-    seen.note_answer("t", "chat", trail, Usage(10, 100), 1, NOW)
+    seen.note_answer("t", "code", trail, Usage(10, 800), 2, NOW, NOW)
+    seen.note_answer("t", "chat", trail, Usage(10, 100), 1, NOW, NOW)
     assert seen.expected_output("t", "code") == 400
     assert seen.expected_output("t", "chat") == 100
     assert seen.expected_output("t", "math") == seen.expected_output("t", None) == 250
@@ -66,7 +66,7 @@ def test_words_of_callers_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(observed, "TASK_LENGTHS_MAX", 3)
     seen, trail = Observed(), follow("o", [], said("hi"))
     for task in ("code", "a", "b", "code", "c"):
-        seen.note_answer("t", task, trail, Usage(10, 800 if task == "code" else 100), 1, NOW)
+        seen.note_answer("t", task, trail, Usage(10, 800 if task == "code" else 100), 1, NOW, NOW)
     assert seen.expected_output("t", "code") == 800
     assert seen.expected_output("t", "c") == 100
     assert seen.expected_output("t", "a") == seen.expected_output("t", None) == 380
@@ -75,7 +75,7 @@ def test_words_of_callers_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch
 def test_an_answer_that_was_cut_says_nothing_of_lengths() -> None:
     """A cap of one token does not make a host terse."""
     seen, trail = Observed(), follow("o", [], said("hi"))
-    seen.note_answer("t", None, trail, Usage(10, 1), None, NOW)
+    seen.note_answer("t", None, trail, Usage(10, 1), None, NOW, NOW)
     assert seen.expected_output("t", None) is None
 
 
@@ -85,7 +85,16 @@ def note(
     trail = follow("o", [], texts)
     tokens = trail.tokens[-1] if trail.tokens else 1
     usage = Usage(tokens, 5, read, cache_write_1h_tokens=for_an_hour)
-    seen.note_answer(target, None, trail, usage, 1, NOW)
+    seen.note_answer(target, None, trail, usage, 1, NOW, NOW)
+
+
+def test_calls_beside_each_other_do_not_miss() -> None:
+    """What was not sent yet when a call began could not be read from a cache: no sign that nothing is held."""
+    seen, trail = Observed(), follow("o", [], said(LONG))
+    for began, ended, read in ((0, 10, 0), (1, 11, 0), (20, 21, 1500), (22, 23, 1500)):
+        usage = Usage(1501, 5, read)
+        seen.note_answer("t", None, trail, usage, 1, NOW + began, NOW + ended)
+    assert seen.find_held(trail, NOW + 24)["t"] >= 1490
 
 
 def test_a_conversation_is_held_where_it_was_as_much_as_was_charged() -> None:

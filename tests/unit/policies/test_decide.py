@@ -7,6 +7,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from policies.compile import compile_policy
 from policies.decide import decide
 from policies.explain import explain, say_rule
 from policies.facts import Decision, Detection, Facts, Kept, Quote, TargetFacts
@@ -80,6 +81,21 @@ def test_every_target_is_accounted_for(world: World) -> None:
     assert all(one.reason or one.by == "health" for one in decision.struck)
     words = explain(decision, facts, quotes)
     assert all(target.name in words for target in catalogue)
+
+
+@given(worlds())
+def test_who_is_held_back_is_told_only_where_nothing_else_is_in_the_way(world: World) -> None:
+    """Who was kept is struck for the proof that is missing, and for everybody else nothing changes."""
+    catalogue, rules, objective, facts, quotes = world
+    policy = make_policy(catalogue, rules, objective)
+    names = frozenset(target.name for target in catalogue)
+    held = compile_policy(policy.document, catalogue, held_back=names)
+    free, decision = decide(policy, facts, None, quotes), decide(held, facts, None, quotes)
+    reached = kept(free) | {one.target for one in free.struck if one.by == "dominated"}
+    assert decision.kept == ()
+    assert {one.target for one in decision.struck if one.by == "proof"} == reached
+    rest = [one for one in free.struck if one.by != "dominated"]
+    assert [one for one in decision.struck if one.by != "proof"] == rest
 
 
 def test_the_numbers_of_who_is_kept_are_told() -> None:
