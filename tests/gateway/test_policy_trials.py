@@ -177,8 +177,15 @@ def test_one_replay_at_a_time_and_answers_do_not_wait(
     copy_records(gateway, copies)
     waits: list[float] = []
     refused: list[httpx.Response] = []
+
+    def run_first() -> httpx.Response:
+        while True:  # one of those below may have come before it
+            answer = post(gateway, "replay", {"document": AT_HOME})
+            if answer.status_code != 503:
+                return answer
+
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(post, gateway, "replay", {"document": AT_HOME})
+        first = pool.submit(run_first)
         while not first.done():
             started = time.monotonic()
             assert gateway.client.get("/healthz").status_code == 200
